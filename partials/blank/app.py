@@ -10,12 +10,13 @@ from compute_modules.context import QueryContext
 
 from startup import function, start
 
-# Load what is heavy (a model, an index, reference data) once, here at module level:
-#     MODEL = load(read_model)   # with `load` imported from startup, and read_model() a function of yours
+# A model, an index, reference data: load it once, here, with `load` from startup, such as
+#     MODEL = load(read_model)
+# Then the handler only reads MODEL.
 
 
 {{ dataclass(payload_fields, name ~ 'Payload', 'What goes in.') }}
-{{- dataclass(result_fields, name ~ 'Result', 'What comes back.') }}
+{{ dataclass(result_fields, name ~ 'Result', 'What comes back.') }}
 @function
 {% if signature | length <= 100 %}
 {{ signature }}

@@ -46,7 +46,8 @@ def load(loader: Callable[[], Asset]) -> Asset:
         return cast(Asset, None)
     began = time.perf_counter()
     asset = loader()
-    log.info("%s: ready in %.2f s", getattr(loader, "__name__", "asset"), time.perf_counter() - began)
+    name = getattr(loader, "__name__", "asset")
+    log.info("%s took %.2f s", name, time.perf_counter() - began)
     return asset
 
 
