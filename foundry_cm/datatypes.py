@@ -38,14 +38,17 @@ def json_schema(data_type: DataType) -> dict[str, Any]:
     if kind in ("list", "set"):
         return {"type": "array", "items": json_schema(items_of(data_type))}
     if kind == "map":
-        return {"type": "object", "additionalProperties": json_schema(data_type["map"]["valuesType"])}
+        return {
+            "type": "object",
+            "additionalProperties": json_schema(data_type["map"]["valuesType"]),
+        }
     if kind == "optionalType":
         return {"anyOf": [json_schema(data_type["optionalType"]["wrappedType"]), {"type": "null"}]}
     if kind == "anonymousCustomType":
         fields: dict[str, DataType] = data_type["anonymousCustomType"]["fields"]
         required = [name for name, inner in fields.items() if inner.get("type") != "optionalType"]
         return record_schema({name: json_schema(inner) for name, inner in fields.items()}, required)
-    plain = {
+    plain: dict[str, dict[str, Any]] = {
         "boolean": {"type": "boolean"},
         "float": {"type": "number"},
         "double": {"type": "number"},
@@ -55,7 +58,7 @@ def json_schema(data_type: DataType) -> dict[str, Any]:
         "date": {"type": "string", "format": "date"},
         "timestamp": {"type": "string", "pattern": _TIMESTAMP},
     }
-    return dict(plain.get(kind, {}))
+    return plain.get(str(kind), {})
 
 
 def record_schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
@@ -78,9 +81,13 @@ def problem(checker: Draft202012Validator, value: Any, name: str) -> tuple[str, 
 
     The place is written as a path from `name`, such as `event.lines[2].price`.
     """
-    error = best_match(checker.iter_errors(value))
-    if error is None:
+    errors = list(checker.iter_errors(value))
+    if not errors:
         return None
+    # A mistyped name shows up twice, as an unknown field and a missing one: the first says more.
+    unknown = [error for error in errors if error.validator == "additionalProperties"]
+    error = best_match(unknown or errors)
+    assert error is not None
     while error.validator == "anyOf" and error.context:
         error = error.context[0]
     return _explain(error, name)
@@ -89,20 +96,21 @@ def problem(checker: Draft202012Validator, value: Any, name: str) -> tuple[str, 
 def _explain(error: ValidationError, name: str) -> tuple[str, str | None]:
     path = name + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     schema: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    instance: Any = error.instance
     fields = schema.get("properties", {})
     if error.validator == "required":
-        missing = next(field for field in schema["required"] if field not in error.instance)
+        missing = next(field for field in schema["required"] if field not in instance)
         return f"{path}.{missing} is missing", f"Give it: {_type_name(fields[missing])}."
     if error.validator == "additionalProperties":
-        extra = next(field for field in error.instance if field not in fields)
+        extra = next(field for field in instance if field not in fields)
         return f"{path}.{extra} is not a field of this record", near_miss(extra, fields)
     if error.validator in ("minimum", "maximum"):
-        bits = (abs(int(error.validator_value)) + 1).bit_length()
+        bits = schema["maximum"].bit_length() + 1
         return (
-            f"{path} is {error.instance}, too large for a whole number of {bits} bits",
+            f"{path} is {instance}, too large for a whole number of {bits} bits",
             "A larger number needs Long, from compute_modules.function_registry.types.",
         )
-    return f"{path} is {_shown(error.instance)}, not {_type_name(schema)}", None
+    return f"{path} is {_shown(instance)}, not {_type_name(schema)}", None
 
 
 def _type_name(schema: dict[str, Any]) -> str:

@@ -118,7 +118,10 @@ def _type_warnings(data_type: datatypes.DataType, path: str, *, incoming: bool) 
             found.append(f"{place} is Optional: what is inside reaches the handler unconverted")
         if kind in ("set", "binary", "decimal") and not incoming:
             found.append(f"{place} is declared as {kind}: the SDK cannot send such a result")
-    found += [f"{place} has no fields: the SDK could not read its type" for place in _empty(data_type, path)]
+    found += [
+        f"{place} has no fields: the SDK could not read its type"
+        for place in _empty(data_type, path)
+    ]
     return found
 
 
@@ -156,7 +159,8 @@ def read_result(function: Function | None, body: bytes, *, streamed: bool) -> An
         what, fix = found
         raise CmError(
             f"{function.name} gave a result that does not match its declared output: {what}",
-            fix=fix or f"Return what the handler's return annotation says: {_short(function.output)}.",
+            fix=fix
+            or f"Return what the handler's return annotation says: {_short(function.output)}.",
             code="InvalidResult",
         )
     return whole

@@ -73,7 +73,9 @@ def create_app(
     async def invoke(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         try:
-            result = await foundry.call(name, await _event(request, foundry.max_bytes), _timeout(request))
+            result = await foundry.call(
+                name, await _event(request, foundry.max_bytes), _timeout(request)
+            )
         except CmError as error:
             on_call(name, error)
             return _failure(error)
@@ -121,7 +123,9 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
         return await handler(request)
     except web.HTTPException as error:
         reason = error.text or error.reason
-        return web.json_response({"error": {"code": "Http", "message": reason}}, status=error.status)
+        return web.json_response(
+            {"error": {"code": "Http", "message": reason}}, status=error.status
+        )
 
 
 def _failure(error: CmError) -> web.Response:

@@ -42,7 +42,9 @@ class Project:
         try:
             options = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
         except tomllib.TOMLDecodeError as error:
-            raise CmError(f"pyproject.toml is not TOML: {error}", where=str(file), exit_code=USAGE) from None
+            raise CmError(
+                f"pyproject.toml is not TOML: {error}", where=str(file), exit_code=USAGE
+            ) from None
         options = options.get("foundry-cm", {})
         for key, value in options.items():
             if key not in _KEYS:

@@ -18,7 +18,8 @@ def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
         running.__enter__()
     except CmError as error:
         pytest.exit(
-            "\n".join(filter(None, [error.what, error.where, error.fix, error.details])), returncode=1
+            "\n".join(filter(None, [error.what, error.where, error.fix, error.details])),
+            returncode=1,
         )
     yield running
     running.__exit__()

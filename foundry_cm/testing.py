@@ -30,7 +30,9 @@ class Foundry:
     those of `foundry_cm.runtime.Settings`.
     """
 
-    def __init__(self, folder: Path | str = ".", command: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self, folder: Path | str = ".", command: Sequence[str] = (), **settings: Any
+    ) -> None:
         project = Project.read(Path(folder))
         self._settings = Settings(
             command=project.command(command),

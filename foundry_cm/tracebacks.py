@@ -1,4 +1,4 @@
-"""Python tracebacks cut down to what their reader can change: the frames of the reader's own files."""
+"""Python tracebacks cut down to the frames that their reader can change."""
 
 from __future__ import annotations
 

@@ -241,7 +241,9 @@ class LocalFoundry:
         self._check_event(function, event)
         job = self.jobs.submit(name, event)
         try:
-            done, _ = await asyncio.wait({job.answer}, timeout=max(0.0, limit - (time.perf_counter() - began)))
+            done, _ = await asyncio.wait(
+                {job.answer}, timeout=max(0.0, limit - (time.perf_counter() - began))
+            )
         except asyncio.CancelledError:
             self.jobs.give_up(job)
             raise
