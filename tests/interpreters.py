@@ -21,14 +21,23 @@ def uv(*args: str) -> subprocess.CompletedProcess[str]:
 @lru_cache
 def interpreter(version: str, *requirements: str) -> str:
     """A Python of this version with these requirements; skips the test where the machine has none."""
-    found = uv("python", "find", "--no-python-downloads", "--system", version)
-    if found.returncode:
+    found = _find(version)
+    if found is None:
         pytest.skip(f"there is no Python {version} on this machine")
     folder = Path(mkdtemp(prefix=f"python-{version}-"))
-    made = uv("venv", "--no-python-downloads", "--python", found.stdout.strip(), str(folder))
+    made = uv("venv", "--no-python-downloads", "--python", found, str(folder))
     assert made.returncode == 0, made.stderr
     python = str(folder / "bin" / "python")
     if requirements:
         done = uv("pip", "install", "--python", python, *requirements)
         assert done.returncode == 0, done.stderr
     return python
+
+
+def _find(version: str) -> str | None:
+    """A Python of this version on the PATH, or among those of pyenv."""
+    found = uv("python", "find", "--no-python-downloads", "--system", version)
+    if found.returncode == 0:
+        return found.stdout.strip()
+    installed = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}")
+    return next((str(path) for path in sorted(installed)), None)
