@@ -53,11 +53,16 @@ class Figure:
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long some work takes."""
+def seconds(*command: str | Path, cwd: Path | None = None) -> float:
+    """How long a command takes; its output is thrown away."""
     began = time.perf_counter()
-    work()
+    subprocess.run([str(word) for word in command], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - began
+
+
+def tool(name: str) -> Path:
+    """A command that is installed beside this Python."""
+    return Path(sys.executable).with_name(name)
 
 
 def render_ratio(folder: Path, template: Path) -> Figure:
@@ -71,17 +76,11 @@ def render_ratio(folder: Path, template: Path) -> Figure:
     )
     commit(single, "one file")
     git(single, "tag", "v1.0.0")
-    copier = Path(sys.executable).with_name("copier")
-
-    def copy(source: Path, target: Path) -> None:
-        command = [copier, "copy", "--defaults", "--quiet", source, target]
-        subprocess.run([str(word) for word in command], check=True, capture_output=True)
-
+    copy = (tool("copier"), "copy", "--defaults", "--quiet")
     ratios = []
     for run in range(7):
-        whole = seconds(lambda: copy(template, folder / f"whole-{run}"))
-        one = seconds(lambda: copy(single, folder / f"one-{run}"))
-        ratios.append(whole / one)
+        whole = seconds(*copy, template, folder / f"whole-{run}")
+        ratios.append(whole / seconds(*copy, single, folder / f"one-{run}"))
     return Figure("copier copy, against a one-file template", median(ratios), "times", 1.5)
 
 
@@ -140,21 +139,15 @@ async def round_trips(folder: Path) -> list[Figure]:
 def call_from_nothing(folder: Path, template: Path) -> Figure:
     """`cm call search` in a fresh module, from the command to the answer."""
     module = folder / "search"
-    copier, cm = (Path(sys.executable).with_name(name) for name in ("copier", "cm"))
-    subprocess.run([copier, "copy", "--defaults", "--quiet", template, module], check=True)
-    call = lambda: subprocess.run(
-        [cm, "call", "search"], cwd=module, check=True, capture_output=True
-    )  # noqa: E731
-    return Figure("cm call search, from nothing", median(seconds(call) for _ in range(5)), "s", 3)
+    seconds(tool("copier"), "copy", "--defaults", "--quiet", template, module)
+    times = [seconds(tool("cm"), "call", "search", cwd=module) for _ in range(5)]
+    return Figure("cm call search, from nothing", median(times), "s", 3)
 
 
 def demo() -> Figure:
     """`make demo` with warm package caches."""
-    work = lambda: subprocess.run(
-        [sys.executable, "-m", "tests.demo"], check=True, capture_output=True
-    )  # noqa: E731
-    work()
-    return Figure("make demo, warm caches", seconds(work), "s", 60)
+    seconds(sys.executable, "-m", "tests.demo")
+    return Figure("make demo, warm caches", seconds(sys.executable, "-m", "tests.demo"), "s", 60)
 
 
 def main() -> None:
@@ -169,7 +162,7 @@ def main() -> None:
             call_from_nothing(folder, template),
             demo(),
         ]
-    table = Table("figure", "measured", "bar", "")
+    table = Table("figure", "measured", "bar", "", width=100)
     for figure in figures:
         sign = "at least" if figure.at_least else "at most"
         measured = f"{figure.value:.2f} {figure.unit}"
