@@ -14,7 +14,8 @@ from copier import run_copy
 from copier.errors import CopierError
 from pytest_copie.plugin import Copie
 
-from tests.conftest import REPOSITORY, Render
+from tests.conftest import REPOSITORY, Render, commit
+from tests.interpreters import interpreter
 
 NESTED = {
     "text": "str",
@@ -175,6 +176,22 @@ def test_copy_with_default_answers_works_in_a_terminal(template: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     assert "cm serve" in done.stderr
     assert (tmp_path / "my-module/src/app.py").is_file()
+
+
+@pytest.mark.slow
+def test_oldest_copier_that_is_admitted_copies_and_updates(template: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    python = interpreter("3.11", f"copier=={config['_min_copier_version']}")
+    module = tmp_path / "module"
+
+    def copier(*args: str) -> None:
+        done = subprocess.run([python, "-m", "copier", *args], text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    copier("copy", "--defaults", str(template), str(module))
+    commit(module, "as rendered")
+    copier("update", "--defaults", "-d", "multi_stage=true", str(module))
+    assert "AS build" in (module / "Dockerfile").read_text()
 
 
 def test_template_without_git_renders(template: Path, tmp_path: Path) -> None:
