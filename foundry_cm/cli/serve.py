@@ -127,6 +127,8 @@ async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) 
 
 
 def _names(files: list[Path], folder: Path) -> str:
+    # Editors write beside a file and rename; what is gone already tells nobody anything.
+    files = [file for file in files if file.exists()] or files
     shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
