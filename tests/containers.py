@@ -1,6 +1,6 @@
 """Real images in tests without a Docker engine: buildah, and a Python base made by debootstrap.
 
-Import the fixtures into a conftest or a test module: `from containers import containers, registry`.
+The fixtures `containers` and `registry` come by conftest.py; mark such a test `container`.
 The images lie in a store of their own, in the user's cache folder, so that a second run is quick
 and no image of the user is touched. The machine's certificates are mounted into each build: pip
 inside it then reaches the package index as pip outside does.

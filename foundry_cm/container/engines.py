@@ -136,7 +136,7 @@ class Engine:
         network = ("--network", "host") if sys.platform == "linux" else ()
         argv = (
             *(self.name, "run", "--rm", "--name", name, "--pull", "never"),
-            *("--platform", PLATFORM, *network, *_handed(env, mounts), *entry),
+            *("--platform", PLATFORM, *network, *_handed(env or (), mounts), *entry),
             *(image.ref, *command[1:]),
         )
         return Container((), Command(argv, env=dict(env or {})), (self.remove(name),))
@@ -285,13 +285,18 @@ class Buildah(Podman):
         env: Mapping[str, str] | None = None,
         mounts: Mapping[Path, str] | None = None,
     ) -> Container:
-        """Run the image as its own user: its command, or `command` in place of it."""
+        """Run the image as its own user: its command, or `command` in place of it.
+
+        buildah takes variables with their values only (measured with 1.28), so they are on its
+        command line, which other users of this machine can read.
+        """
         made = self._command("from", "--pull-never", "--name", name, image.ref)
+        values = [f"{key}={value}" for key, value in (env or {}).items()]
         argv = (
-            *(self.name, "run", "--network", "host", *_handed(env, mounts)),
+            *(self.name, "run", "--network", "host", *_handed(values, mounts)),
             *(name, "--", *(command or image.command)),
         )
-        return Container((made,), Command(argv, env=dict(env or {})), (self.remove(name),))
+        return Container((made,), Command(argv), (self.remove(name),))
 
     def remove(self, name: str) -> Command:
         """Remove a container, running or not."""
@@ -340,8 +345,8 @@ def find_engine(preferred: str | None = None) -> Engine:
     )
 
 
-def _handed(env: Mapping[str, str] | None, mounts: Mapping[Path, str] | None) -> tuple[str, ...]:
-    names = (part for name in sorted(env or {}) for part in ("--env", name))
+def _handed(env: Iterable[str], mounts: Mapping[Path, str] | None) -> tuple[str, ...]:
+    names = (part for variable in env for part in ("--env", variable))
     mounted = (f"{here}:{there}:ro,z" for here, there in (mounts or {}).items())
     volumes = (part for volume in mounted for part in ("--volume", volume))
     return (*names, *volumes)

@@ -23,9 +23,9 @@ from foundry_cm.container.registry import (
     published_digest,
     registry_host,
 )
-from foundry_cm.container.settings import ImageSettings
 from foundry_cm.container.version_tag import tag_from_git
 from foundry_cm.errors import CmError
+from foundry_cm.project import Project
 
 _Found = TypeVar("_Found")
 
@@ -79,7 +79,7 @@ class Plan:
     """Everything `cm publish` needs to know before it starts."""
 
     request: Request
-    settings: ImageSettings
+    project: Project
     engine: Engine
     target: Target
 
@@ -98,30 +98,31 @@ def preflight(request: Request) -> tuple[Plan | None, list[CmError]]:
 
     Without an engine the plan is made for docker, so that `--dry-run` can show it.
     """
-    settings = ImageSettings.load(request.folder)
+    project = Project.read(request.folder)
     missing: list[CmError] = []
     engine = _or_note(missing, lambda: find_engine(request.engine)) or Engine()
-    host = request.registry or _or_note(missing, lambda: registry_host(settings.host))
-    name = _or_note(missing, lambda: check_name(settings.image))
+    host = request.registry or _or_note(missing, lambda: registry_host(project.enrollment_host))
+    name = _or_note(missing, lambda: check_name(project.image))
     tag = _or_note(missing, lambda: _tag(request))
     missing.extend(missing_login())
     if host is None or name is None or tag is None:
         return None, missing
-    return Plan(request, settings, engine, Target(host, name, tag)), missing
+    return Plan(request, project, engine, Target(host, name, tag)), missing
 
 
-def refuse(missing: Sequence[CmError]) -> None:
-    """Raise one `CmError` that names every missing piece and the way round it."""
+def ready(plan: Plan | None, missing: Sequence[CmError]) -> Plan:
+    """The plan, when nothing is missing; otherwise one `CmError` that names every missing piece."""
+    if plan is not None and not missing:
+        return plan
     if len(missing) == 1:
         raise missing[0]
-    if missing:
-        raise CmError(
-            f"{len(missing)} things are missing to publish",
-            details="\n".join(f"- {error.what}. {error.fix or ''}".rstrip() for error in missing),
-            fix="Each line above says what to do; cm publish --dry-run shows what would run.",
-            code="Preflight",
-            exit_code=missing[0].exit_code,
-        )
+    raise CmError(
+        f"{len(missing)} things are missing to publish",
+        details="\n".join(f"- {error.what}. {error.fix or ''}".rstrip() for error in missing),
+        fix="Each line below says what to do; cm publish --dry-run shows what would run.",
+        code="Preflight",
+        exit_code=missing[0].exit_code,
+    )
 
 
 def publish(plan: Plan) -> Published:
@@ -157,7 +158,7 @@ def _checked_build(plan: Plan) -> Report:
         request.folder,
         plan.target.ref,
         plan.engine,
-        budget=plan.settings.budget,
+        budget=plan.project.image_budget,
         secrets=request.secrets,
         extra=request.extra,
     )

@@ -19,30 +19,45 @@ def tag_from_git(folder: Path, *, allow_dirty: bool = False) -> str:
     `allow_dirty` marked with the second they were built, so that no tag stands for two images.
     Only changes inside `folder` count. Raises `CmError` where git gives no commit.
     """
-    described = _git(folder, "describe", "--tags", "--always", "--abbrev=12", "HEAD")
-    if described is None:
+    tag = _described(folder)
+    if tag is None:
         raise CmError(
             "the module is in no git commit, which the image's tag is made from",
             where=str(folder),
             fix="git init && git add --all && git commit -m 'First version', or pass --tag.",
             code="NoCommit",
         )
-    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", described)
-    changed = _git(folder, "status", "--porcelain", "--", ".")
+    changed = _changed(folder)
     if not changed:
         return check_tag(tag)
     if not allow_dirty:
-        first = changed.splitlines()[0][3:]
-        count = len(changed.splitlines())
+        files = "1 changed file is" if len(changed) == 1 else f"{len(changed)} changed files are"
         raise CmError(
-            f"{count} changed {'file is' if count == 1 else 'files are'} not committed: {first}"
-            + ("" if count == 1 else " and others"),
+            f"{files} not committed: {changed[0]}" + (" and others" if len(changed) > 1 else ""),
             where=str(folder),
             fix="Commit, so that the tag says what runs; or --allow-dirty marks it.",
             code="Uncommitted",
         )
     now = datetime.now(timezone.utc)
     return check_tag(f"{tag}-dirty-{now:%Y%m%d%H%M%S}")
+
+
+def local_tag(folder: Path) -> str:
+    """The tag of an image that stays on this machine: `local` before the first commit."""
+    tag = _described(folder)
+    if tag is None:
+        return "local"
+    return check_tag(f"{tag}-dirty" if _changed(folder) else tag)
+
+
+def _described(folder: Path) -> str | None:
+    described = _git(folder, "describe", "--tags", "--always", "--abbrev=12", "HEAD")
+    return None if described is None else re.sub(r"[^A-Za-z0-9_.-]", "-", described)
+
+
+def _changed(folder: Path) -> list[str]:
+    lines = (_git(folder, "status", "--porcelain", "--", ".") or "").splitlines()
+    return [line[3:] for line in lines]
 
 
 def _git(folder: Path, *argv: str) -> str | None:

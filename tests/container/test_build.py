@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -9,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from containers import containers  # noqa: F401  (a fixture)
 
 from foundry_cm.container.build import Report, build
 from foundry_cm.container.engines import Buildah, Engine, Podman, Secret, find_engine
 from foundry_cm.container.image import Image, Layer, check_tag
 from foundry_cm.container.rules import broken_rules
-from foundry_cm.container.settings import ImageSettings
 from foundry_cm.errors import CmError
+from foundry_cm.project import Project
 
 needs_containers = pytest.mark.usefixtures("containers")
 GOOD = """\
@@ -91,24 +91,6 @@ def test_a_change_of_code_rebuilds_only_the_code_layer(
 
 @pytest.mark.container
 @needs_containers
-@pytest.mark.parametrize(
-    ("line", "code", "message"),
-    [
-        ("USER module", "user", 'USER is "module", a name'),
-        ("USER 0", "user", "USER is 0, root"),
-        ("USER root", "user", 'USER is "root", a name'),
-        ("EXPOSE 8945", "port", "port 8945 is exposed, which Foundry's runtime uses"),
-        ("EXPOSE 80", "port", "port 80 is exposed"),
-        ("ENV API_TOKEN=x", "secret", "the image carries the variable API_TOKEN"),
-    ],
-)
-def test_what_foundry_refuses_is_found(module: Path, line: str, code: str, message: str) -> None:
-    (finding,) = make(module, GOOD + line + "\n").findings
-    assert (finding.code, finding.what) == (code, message)
-
-
-@pytest.mark.container
-@needs_containers
 def test_an_image_without_a_user_runs_as_root(module: Path) -> None:
     (finding,) = make(module, GOOD.replace("USER 5000\n", "")).findings
     assert finding.what == "no USER is set: it runs as root"
@@ -163,7 +145,7 @@ def test_a_build_secret_reaches_the_build_and_no_layer(
 
 @pytest.mark.container
 @needs_containers
-def test_a_container_runs_as_its_user_with_environment_and_mounts_and_no_value_on_the_command_line(
+def test_a_container_runs_as_its_user_with_environment_and_mounts(
     module: Path, tmp_path: Path
 ) -> None:
     image = make(module).image
@@ -179,7 +161,6 @@ def test_a_container_runs_as_its_user_with_environment_and_mounts_and_no_value_o
         env={"CANARY": "canary-value"},
         mounts={given: "/given"},
     )
-    assert "canary-value" not in container.run.shown()
     for command in container.before:
         command.run()
     try:
@@ -212,20 +193,46 @@ def test_an_unknown_image_names_the_command_that_makes_it() -> None:
     assert failure.value.fix == "cm build makes it, and prints its name."
 
 
-def test_a_wrong_platform_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def broken(monkeypatch: pytest.MonkeyPatch, ref: str = "m:1", **config: object) -> list[str]:
+    """What is wrong with the configuration of an image that is otherwise good."""
     monkeypatch.setattr("foundry_cm.container.rules._tools", lambda image, engine: [])
-    config = {"os": "linux", "architecture": "arm64", "config": {"User": "5000", "Cmd": ["x"]}}
-    image = Image.from_config("m:1", "id", config, [Layer("COPY models", 11_000_000_000)])
-    found = [finding.what for finding in broken_rules(image, Buildah())]
-    assert found == ["the image is for linux/arm64", "a layer has 11,000.0 MB: COPY models"]
+    good = {"User": "5000", "Cmd": ["python"], **config}
+    top = {"os": "linux", "architecture": config.get("architecture", "amd64"), "config": good}
+    layers = [Layer("COPY models", int(config.get("layer", 1)))]  # type: ignore[call-overload]
+    return [
+        error.what for error in broken_rules(Image.from_config(ref, "id", top, layers), Buildah())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"User": ""}, "no USER is set: it runs as root"),
+        ({"User": "module"}, 'USER is "module", a name'),
+        ({"User": "0"}, "USER is 0, root"),
+        ({"User": "0:5000"}, "USER is 0, root"),
+        ({"Cmd": []}, "no ENTRYPOINT or CMD"),
+        ({"ExposedPorts": {"8945/tcp": {}}}, "port 8945 is exposed, which Foundry's runtime uses"),
+        ({"ExposedPorts": {"80": {}}}, "port 80 is exposed"),
+        ({"Env": ["API_TOKEN=x"]}, "the image carries the variable API_TOKEN"),
+        ({"architecture": "arm64"}, "the image is for linux/arm64"),
+        ({"layer": 11_000_000_000}, "a layer has 11,000.0 MB: COPY models"),
+    ],
+)
+def test_what_foundry_refuses_is_found(
+    config: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert broken(monkeypatch, **config) == [message]
+
+
+def test_what_foundry_takes_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = {"1024/tcp": {}, "8080/tcp": {}, "65535/udp": {}}
+    assert broken(monkeypatch, User="5001:5001", ExposedPorts=ports, Env=["GPG_KEY=1"]) == []
 
 
 @pytest.mark.parametrize("ref", ["m", "m:latest", "localhost:5000/m"])
 def test_a_reference_without_a_version_is_found(ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foundry_cm.container.rules._tools", lambda image, engine: [])
-    config = {"os": "linux", "architecture": "amd64", "config": {"User": "5000", "Cmd": ["x"]}}
-    (finding,) = broken_rules(Image.from_config(ref, "id", config, []), Buildah())
-    assert finding.what == "the tag is latest"
+    assert broken(monkeypatch, ref) == ["the tag is latest"]
 
 
 def test_the_tag_latest_is_refused() -> None:
@@ -236,7 +243,7 @@ def test_the_tag_latest_is_refused() -> None:
 def shown(engine: Engine, folder: Path) -> list[str]:
     image = Image.from_config("m:1", "id", {"config": {"Entrypoint": ["python", "app.py"]}}, [])
     secret = Secret.parse("id=index,env=INDEX_TOKEN")
-    container = engine.container(image, "c1", env={"A": "1"}, mounts={Path("/x"): "/y"})
+    container = engine.container(image, "c1", env={"A": "canary-value"}, mounts={Path("/x"): "/y"})
     return [
         engine.build(Path(), "h/m:1", secrets=[secret], extra=("--pull",)).shown(),
         engine.login("h", "rid", "TOKEN", folder).shown(),
@@ -314,18 +321,20 @@ def test_an_unknown_engine_is_corrected() -> None:
     assert failure.value.fix == 'Did you mean "docker"?'
 
 
-def test_docker_history_gives_layers_base_first(fake_engine: Callable[[str, str], None]) -> None:
+def test_docker_history_gives_layers_base_first(
+    tmp_path: Path, fake_engine: Callable[[str, str], None]
+) -> None:
     """The shapes are those that docker 28 prints."""
-    fake_engine(
-        "docker",
-        """case "$1" in
-        history) echo '{"CreatedBy":"ENTRYPOINT [\"python\"]","Size":"0"}'
-                 echo '{"CreatedBy":"COPY src . # buildkit","Size":"2100"}'
-                 echo '{"CreatedBy":"RUN /bin/sh -c pip install x # buildkit","Size":"3700000"}' ;;
-        *) echo '[{"Id":"sha256:1","Os":"linux","Architecture":"amd64",
-                   "Config":{"User":"5000","Entrypoint":["python"],"Cmd":null,"Env":["A=b=c"]}}]' ;;
-        esac""",
-    )
+    rows = [
+        {"CreatedBy": 'ENTRYPOINT ["python"]', "Size": "0"},
+        {"CreatedBy": "COPY src . # buildkit", "Size": "2100"},
+        {"CreatedBy": "RUN /bin/sh -c pip install x # buildkit", "Size": "3700000"},
+    ]
+    config = {"User": "5000", "Entrypoint": ["python"], "Cmd": None, "Env": ["A=b=c"]}
+    top = {"Id": "sha256:1", "Os": "linux", "Architecture": "amd64", "Config": config}
+    (tmp_path / "history").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "inspect").write_text(json.dumps([top]))
+    fake_engine("docker", f"[ $1 = history ] && cat {tmp_path}/history || cat {tmp_path}/inspect")
     image = Engine().inspect("m:1")
     assert [(layer.instruction, layer.size) for layer in image.layers] == [
         ("RUN pip install x", 3_700_000),
@@ -346,18 +355,16 @@ def test_a_wrong_secret_is_explained(text: str) -> None:
 def test_settings_come_from_pyproject(tmp_path: Path) -> None:
     text = '[tool.foundry-cm]\nimage = "parts"\nimage-budget-mb = 300\nenrollment-host = "a.b"\n'
     (tmp_path / "pyproject.toml").write_text(text)
-    assert ImageSettings.load(tmp_path) == ImageSettings("parts", 300_000_000, "a.b")
+    project = Project.read(tmp_path)
+    assert (project.image, project.image_budget, project.enrollment_host) == (
+        "parts",
+        300_000_000,
+        "a.b",
+    )
 
 
 def test_a_module_without_settings_is_named_after_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "My Module!"
     folder.mkdir()
-    assert ImageSettings.load(folder) == ImageSettings("my-module", None, "")
-
-
-@pytest.mark.parametrize("value", ['"300"', "0", "true"])
-def test_a_wrong_budget_names_the_file(tmp_path: Path, value: str) -> None:
-    (tmp_path / "pyproject.toml").write_text(f"[tool.foundry-cm]\nimage-budget-mb = {value}\n")
-    with pytest.raises(CmError, match="image-budget-mb in ") as failure:
-        ImageSettings.load(tmp_path)
-    assert failure.value.where == str(tmp_path / "pyproject.toml")
+    project = Project.read(folder)
+    assert (project.image, project.image_budget, project.enrollment_host) == ("my-module", None, "")
