@@ -20,7 +20,7 @@ def build(
     engine_options: EngineOptions = None,
     tag: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Tag of the image.  [default: from git]", show_default=False),
+        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     engine: Engine = None,
     secret: Secrets = None,
@@ -29,7 +29,7 @@ def build(
 ) -> None:
     """Build the image for linux/amd64 and check it against Foundry's rules and the budget.
 
-    The budget is image-budget-mb in [tool.foundry-cm] of pyproject.toml: MB of all layers,
+    The budget is image-budget-mb of tool.foundry-cm in pyproject.toml: MB of all layers,
     uncompressed. Exit code 1 when the image breaks a rule or is over it.
     """
     project = Project.read(folder)
@@ -49,4 +49,3 @@ def build(
     report.check()
     say_next(f"cm serve --container {report.image.ref}", "runs it as Foundry would")
     say_next("cm publish", "pushes it to Foundry")
-

@@ -26,7 +26,7 @@ Engine = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         metavar="NAME",
-        help="docker, podman or buildah.  [default: the first that answers]",
+        help="docker, podman or buildah. Default: the first that answers.",
         show_default=False,
     ),
 ]

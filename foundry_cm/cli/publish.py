@@ -17,7 +17,7 @@ def publish(
     engine_options: EngineOptions = None,
     tag: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Tag of the image.  [default: from git]", show_default=False),
+        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     allow_dirty: Annotated[
         bool, typer.Option(help="Publish changes that are not committed; the tag says -dirty.")
@@ -25,7 +25,7 @@ def publish(
     registry: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Host of the registry.  [default: the one of enrollment-host in pyproject.toml]",
+            help="Host of the registry. Default: that of enrollment-host in pyproject.toml.",
             show_default=False,
         ),
     ] = None,

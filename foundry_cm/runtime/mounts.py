@@ -19,14 +19,15 @@ RESTART_PATH = f"{_ROUTE}/restart"
 
 @dataclass(frozen=True)
 class Mounts:
-    """A private directory with the files that replicas read, and the CA behind the TLS server."""
+    """A directory with the files that replicas read, and the CA behind the TLS server."""
 
     root: Path
     authority: trustme.CA
 
     @classmethod
     def create(cls, root: Path) -> Mounts:
-        """Make the certificate authority and write its certificate, readable by this user only."""
+        """Make the folder and the certificate authority, and write its certificate."""
+        root.mkdir(mode=0o755)
         authority = trustme.CA()
         authority.cert_pem.write_to_path(root / "ca.pem")
         return cls(root, authority)
@@ -47,7 +48,13 @@ class ReplicaIdentity:
 
 
 def environment(
-    mounts: Mounts, replica: ReplicaIdentity, *, module_rid: str, port: int, concurrency: int
+    mounts: Mounts,
+    replica: ReplicaIdentity,
+    *,
+    module_rid: str,
+    host: str,
+    port: int,
+    concurrency: int,
 ) -> dict[str, str]:
     """The variables of a function-mode replica; those that name a file have it written first.
 
@@ -58,11 +65,11 @@ def environment(
     folder.mkdir(exist_ok=True)
     # Without a newline: the SDK puts the text into a header as it is.
     (folder / "MODULE_AUTH_TOKEN").write_text(replica.token, encoding="utf-8")
-    address = f"localhost:{port}"
+    address = f"{host}:{port}"
     discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
     discovery.write_text(_service_discovery(address), encoding="utf-8")
     return {
-        "RUNTIME_HOST": "localhost",
+        "RUNTIME_HOST": host,
         "RUNTIME_PORT": str(port),
         "RUNTIME_API": address,
         "GET_JOB_PATH": JOB_PATH,
