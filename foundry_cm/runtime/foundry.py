@@ -24,6 +24,7 @@ from foundry_cm.runtime.jobs import JobQueue
 from foundry_cm.runtime.mounts import Mounts, ReplicaIdentity, environment
 from foundry_cm.runtime.replica import Launch, Replica
 from foundry_cm.runtime.server import create_app
+from foundry_cm.runtime.sources import LocalSources
 
 LOOPBACK = "127.0.0.1"
 
@@ -104,6 +105,7 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
+        sources = LocalSources.read(self.settings.folder)
         self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
         # Private as a whole; what is inside is readable, since a container has a user of its own.
         mounts = Mounts.create(self._folder / "mounts")
@@ -118,6 +120,7 @@ class LocalFoundry:
                 host=self.settings.host,
                 port=self.port,
                 concurrency=self.settings.concurrency,
+                sources=sources,
             )
             launch = self.settings.launch or (lambda _, env, __: Launch(self.settings.command, env))
             replica = Replica(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trustme
+
+from foundry_cm.runtime.sources import LocalSources
 
 _ROUTE = "/interactive-module/api/internal-query"
 JOB_PATH = f"{_ROUTE}/job"
@@ -55,6 +59,7 @@ def environment(
     host: str,
     port: int,
     concurrency: int,
+    sources: LocalSources | None = None,
 ) -> dict[str, str]:
     """The variables of a function-mode replica; those that name a file have it written first.
 
@@ -67,7 +72,9 @@ def environment(
     (folder / "MODULE_AUTH_TOKEN").write_text(replica.token, encoding="utf-8")
     address = f"{host}:{port}"
     discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
-    discovery.write_text(_service_discovery(address), encoding="utf-8")
+    discovery.write_text(
+        _service_discovery(address, sources.proxies if sources else ()), encoding="utf-8"
+    )
     return {
         "RUNTIME_HOST": host,
         "RUNTIME_PORT": str(port),
@@ -89,10 +96,11 @@ def environment(
         "NODE_EXTRA_CA_CERTS": str(mounts.ca),
         "PYTHONUNBUFFERED": "1",
         **_no_proxy(),
+        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
     }
 
 
-def _service_discovery(address: str) -> str:
+def _service_discovery(address: str, proxies: Sequence[str]) -> str:
     services = {
         "api_gateway": "/api",
         "stream_proxy": "/stream-proxy/api",
@@ -100,7 +108,7 @@ def _service_discovery(address: str) -> str:
         "foundry_mio": "/mio/api",
     }
     lines = [f'{name}: ["https://{address}{path}"]\n' for name, path in services.items()]
-    return "".join(lines) + "on_prem_proxy: []\n"
+    return "".join(lines) + f"on_prem_proxy: {json.dumps(list(proxies))}\n"
 
 
 def _no_proxy() -> dict[str, str]:
