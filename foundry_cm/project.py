@@ -20,9 +20,13 @@ else:
 
 _KEYS = {
     "command": list,
+    "concurrency": int,
     "enrollment-host": str,
     "image": str,
     "image-budget-mb": (int, float),
+    "max-replicas": int,
+    "min-replicas": int,
+    "permissions": str,
     "max-megabytes": (int, float),
     "timeout-seconds": (int, float),
 }
@@ -105,6 +109,21 @@ class Project:
     def enrollment_host(self) -> str:
         """The host of the Foundry enrollment, such as acme.palantirfoundry.com, or nothing."""
         return str(self.options.get("enrollment-host", ""))
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas run at least; one where Foundry would scale to zero."""
+        return max(1, int(self.options.get("min-replicas", 1)))
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls one replica runs at a time."""
+        return max(1, int(self.options.get("concurrency", 1)))
+
+    @property
+    def application(self) -> bool:
+        """Whether it has application permissions: a service user of its own on the platform."""
+        return bool(self.options.get("permissions") == "application")
 
     @property
     def watched(self) -> Path:

@@ -35,11 +35,23 @@ RUNTIME_PORT, PANEL_PORT = 8945, 8947
 def serve(
     command: Command = None,
     replicas: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes of the module behind one queue.")
-    ] = 1,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes of the module behind one queue. Default: min-replicas in pyproject.toml, or 1.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="Calls that one replica runs at a time.")
-    ] = 1,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Calls that one replica runs at a time. Default: concurrency in pyproject.toml, or 1.",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -81,8 +93,8 @@ def serve(
     settings = Settings(
         command=[] if container else project.command(command or []),
         folder=project.folder,
-        replicas=replicas,
-        concurrency=concurrency,
+        replicas=replicas or project.replicas,
+        concurrency=concurrency or project.concurrency,
         port=_free(RUNTIME_PORT) if port is None else port,
         max_megabytes=max_megabytes or project.max_megabytes,
         timeout_seconds=project.timeout_seconds,
