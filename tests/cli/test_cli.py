@@ -94,9 +94,7 @@ def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
 
 def test_settings_are_taken_from_pyproject(blank: Path) -> None:
     with (blank / "pyproject.toml").open("a") as file:
-        file.write(
-            f'\n[tool.foundry-cm]\ncommand = ["{sys.executable}", "src/app.py"]\nmax-megabytes = 0.00001\n'
-        )
+        file.write(f'command = ["{sys.executable}", "src/app.py"]\nmax-megabytes = 0.00001\n')
     done = cm(blank, "call", "process")
     assert done.returncode == 2
     assert "The event has 0.0 MB, over the limit of 1e-05 MB for one call" in done.stderr
