@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench picture clean
+.PHONY: demo test test-fast lint bench picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -30,6 +30,9 @@ bench: .venv/ready
 
 picture: .venv/ready
 	$(RUN) docs.session
+
+release-check: .venv/ready
+	$(RUN) hooks.release $(TAG)
 
 clean:
 	rm -rf .venv demo

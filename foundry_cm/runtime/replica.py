@@ -129,7 +129,7 @@ class Replica:
         self._launch.before()
         try:
             # A session of its own: Ctrl-C in the terminal is ours to pass on, to all its children.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 list(self._launch.command),
                 cwd=self._folder,
                 env={**os.environ, **self._launch.env},

@@ -85,7 +85,7 @@ def test_failing_handler_shows_its_own_lines_and_ends_with_1(blank: Path) -> Non
 
 def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
     with (blank / "pyproject.toml").open("a") as file:
-        file.write("\n[tool.foundry-cm]\nmax-megabyte = 3\n")
+        file.write("max-megabyte = 3\n")
     done = cm(blank, "schema")
     assert done.returncode == 2
     assert 'error: There is no setting "max-megabyte"' in done.stderr

@@ -78,11 +78,11 @@ def test_the_enrollment_is_named(render: Render) -> None:
 
 
 REFUSED = [
-    ({"min_replicas": -1}, "-1 replicas cannot be: give 0 or more."),
+    ({"min_replicas": -1}, "Give 0 or more, not -1."),
     ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),
-    ({"max_replicas": 0}, "0 is too few: give 1 or more"),
-    ({"concurrency_limit": 0}, "0 calls at a time cannot be"),
-    ({"enrollment_host": "https://acme.palantirfoundry.com"}, "write it without https://"),
+    ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas"),
+    ({"concurrency_limit": 0}, "Give 1 or more, not 0."),
+    ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host without https://"),
 ]
 
 

@@ -38,19 +38,19 @@ def test_git_ignores_the_values_of_this_machine(render: Render) -> None:
 
 
 REFUSED = [
-    ("GithubApi", "sources: give a YAML list, such as [GithubApi,"),
-    ({"name": "GithubApi"}, "sources: give a YAML list"),
-    (["my api"], 'sources: "my api" is not usable as the API name of a Source'),
-    ([7], "sources: 7 has no name"),
-    ([{"kind": "rest"}], 'sources: {"kind": "rest"} has no name'),
-    ([{"name": "A", "kind": "soap"}], 'sources: A is of kind "soap"; the kinds are rest, s3'),
-    ([{"name": "A", "url": "x"}], 'sources: A has the key "url"; the keys are name, kind and'),
-    ([{"name": "A", "secrets": "k"}], 'sources: A gives its secrets as "k"; write a list'),
-    ([{"name": "A", "secrets": ["a b"]}], 'sources: "a b" is not usable as the name of a secret'),
-    ([{"name": "A", "secrets": {"k": "v"}}], "sources: A gives its secrets as"),
-    (["Api", "api"], 'sources: two things would be called "api" in Python'),
-    (["ab", {"name": "a", "secrets": ["x", "X"]}], 'sources: two things would be called "a_x"'),
-    (["Import"], 'sources: Import would be called "import" in Python, which is taken'),
+    ("GithubApi", "Give a YAML list, such as [GithubApi,"),
+    ({"name": "GithubApi"}, "Give a YAML list"),
+    (["my api"], '"my api" is not usable as the API name of a Source'),
+    ([7], "7 has no name"),
+    ([{"kind": "rest"}], '{"kind": "rest"} has no name'),
+    ([{"name": "A", "kind": "soap"}], 'A is of kind "soap"; the kinds are rest, s3'),
+    ([{"name": "A", "url": "x"}], 'A has the key "url"; the keys are name, kind and'),
+    ([{"name": "A", "secrets": "k"}], 'A gives its secrets as "k"; write a list'),
+    ([{"name": "A", "secrets": ["a b"]}], '"a b" is not usable as the name of a secret'),
+    ([{"name": "A", "secrets": {"k": "v"}}], "A gives its secrets as"),
+    (["Api", "api"], 'Two things would be called "api" in Python'),
+    (["ab", {"name": "a", "secrets": ["x", "X"]}], 'Two things would be called "a_x"'),
+    (["Import"], 'Import would be called "import" in Python, which is taken'),
 ]
 
 
