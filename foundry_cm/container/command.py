@@ -41,7 +41,7 @@ class Command:
         """
         stdin = None if self.stdin_env is None else os.environ[self.stdin_env]
         try:
-            done = subprocess.run(  # noqa: S603  (an argument list, no shell)
+            done = subprocess.run(
                 self.argv,
                 input=stdin,
                 stdout=sys.stderr,
@@ -67,7 +67,7 @@ class Command:
         Raises `CmError` with the last lines of its standard error when it fails.
         """
         try:
-            done = subprocess.run(  # noqa: S603  (an argument list, no shell)
+            done = subprocess.run(
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -62,8 +62,8 @@ def _changed(folder: Path) -> list[str]:
 
 def _git(folder: Path, *argv: str) -> str | None:
     try:
-        done = subprocess.run(  # noqa: S603
-            ("git", *argv),  # noqa: S607  (git is found as the user's shell finds it)
+        done = subprocess.run(
+            ("git", *argv),
             cwd=folder,
             capture_output=True,
             text=True,
