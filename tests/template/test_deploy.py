@@ -80,9 +80,9 @@ def test_the_enrollment_is_named(render: Render) -> None:
 REFUSED = [
     ({"min_replicas": -1}, "Give 0 or more, not -1."),
     ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),
-    ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas (0), not 0."),
+    ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas"),
     ({"concurrency_limit": 0}, "Give 1 or more, not 0."),
-    ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host alone"),
+    ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host without https://"),
 ]
 
 

@@ -38,8 +38,8 @@ def test_git_ignores_the_values_of_this_machine(render: Render) -> None:
 
 
 REFUSED = [
-    ("GithubApi", "give a YAML list, such as [GithubApi,"),
-    ({"name": "GithubApi"}, "give a YAML list"),
+    ("GithubApi", "Give a YAML list, such as [GithubApi,"),
+    ({"name": "GithubApi"}, "Give a YAML list"),
     (["my api"], '"my api" is not usable as the API name of a Source'),
     ([7], "7 has no name"),
     ([{"kind": "rest"}], '{"kind": "rest"} has no name'),
@@ -48,8 +48,8 @@ REFUSED = [
     ([{"name": "A", "secrets": "k"}], 'A gives its secrets as "k"; write a list'),
     ([{"name": "A", "secrets": ["a b"]}], '"a b" is not usable as the name of a secret'),
     ([{"name": "A", "secrets": {"k": "v"}}], "A gives its secrets as"),
-    (["Api", "api"], 'two things would be called "api" in Python'),
-    (["ab", {"name": "a", "secrets": ["x", "X"]}], 'two things would be called "a_x"'),
+    (["Api", "api"], 'Two things would be called "api" in Python'),
+    (["ab", {"name": "a", "secrets": ["x", "X"]}], 'Two things would be called "a_x"'),
     (["Import"], 'Import would be called "import" in Python, which is taken'),
 ]
 
