@@ -17,7 +17,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_KEYS = {"command": list, "max-megabytes": (int, float), "timeout-seconds": (int, float)}
+_KEYS = {
+    "command": list,
+    "max-megabytes": (int, float),
+    "timeout-seconds": (int, float),
+    "weights": dict,
+}
 
 
 @dataclass(frozen=True)

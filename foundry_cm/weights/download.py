@@ -14,9 +14,11 @@ import requests
 import stamina
 from filelock import FileLock, Timeout
 
-from foundry_cm.weights.lock import CHUNK, Lock, WeightFile, WeightsError, sha256_of, verify
+from foundry_cm.weights.lock import Lock, WeightFile, WeightsError, sha256_of, verify
 
 ATTEMPTS = 8
+# A connection that breaks loses at most this much of what had arrived.
+PIECE = 1 << 16
 LONGEST_WAIT = 30.0
 SPARE_BYTES = 64 << 20
 CONNECT_AND_READ_SECONDS = (10, 60)
@@ -63,7 +65,7 @@ class HttpsOrigin:
         self.base = base.rstrip("/") + "/"
         self.session = session
         if urlsplit(base).scheme != "https":
-            raise WeightsError(f"{base} is not an https address; weights travel over https only")
+            raise WeightsError(f"{base} is not an https address", "weights travel over https only")
 
     @contextmanager
     def open(self, path: str, start: int) -> Iterator[Body]:
@@ -77,7 +79,7 @@ class HttpsOrigin:
             _raise_for_status(response, url)
             first = start if response.status_code == 206 else 0
             length = response.headers.get("Content-Length")
-            yield Body(first, first + int(length) if length else None, response.iter_content(CHUNK))
+            yield Body(first, first + int(length) if length else None, response.iter_content(PIECE))
 
 
 def with_retries(action: Callable[[], Result]) -> Result:
@@ -96,8 +98,8 @@ def with_retries(action: Callable[[], Result]) -> Result:
         return retrying(backoff, action)
     except TransientError as error:
         raise WeightsError(
-            f"{error}, {ATTEMPTS} times in a row; inside Foundry a module reaches only what a "
-            "Source with a network policy lets it reach"
+            f"{error}, {ATTEMPTS} times in a row",
+            "inside Foundry, import a Source whose network policy allows that host",
         ) from None
 
 
@@ -108,8 +110,8 @@ def _transport_errors(url: str) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise WeightsError(
-            f"the certificate of {host} is not trusted ({_reason(error)}); "
-            "name its CA in REQUESTS_CA_BUNDLE"
+            f"the certificate of {host} is not trusted ({_reason(error)})",
+            "name its CA in REQUESTS_CA_BUNDLE",
         ) from None
     except (
         requests.exceptions.ConnectionError,
@@ -118,7 +120,7 @@ def _transport_errors(url: str) -> Iterator[None]:
     ) as error:
         raise TransientError(f"the connection to {host} failed ({_reason(error)})") from error
     except requests.exceptions.RequestException as error:
-        raise WeightsError(f"{url} cannot be fetched: {error}") from None
+        raise WeightsError(f"{url} cannot be fetched: {error}", "correct the origin") from None
 
 
 def _reason(error: BaseException) -> str:
@@ -137,10 +139,10 @@ def _raise_for_status(response: requests.Response, url: str) -> None:
         wait = response.headers.get("Retry-After", "")
         raise TransientError(said, float(wait) if wait.isdigit() else None)
     if status in (401, 403):
-        raise WeightsError(f"{said}; give the token of a reader in HF_TOKEN, or use a Source")
+        raise WeightsError(said, "give the token of a reader in HF_TOKEN, or use a Source")
     if status == 404:
-        raise WeightsError(f"{said}; correct origin and revision, then run `cm weights pull`")
-    raise WeightsError(f"{said}; open the address in a browser to see why")
+        raise WeightsError(said, "correct the origin in pyproject.toml, then `cm weights pull`")
+    raise WeightsError(said, "open the address in a browser to see why")
 
 
 def download(lock: Lock, origin: Origin, cache: Path) -> Path:
@@ -184,7 +186,8 @@ def alone(cache: Path, name: str) -> Iterator[None]:
             guard.acquire()
     except OSError as error:
         raise WeightsError(
-            f"{cache} is not writable ({error.strerror}); name a writable folder in WEIGHTS_CACHE"
+            f"{cache} is not writable ({error.strerror})",
+            "name a writable folder in WEIGHTS_CACHE",
         ) from None
     try:
         yield
@@ -198,7 +201,8 @@ def check_space(folder: Path, needed: int) -> None:
     if needed + SPARE_BYTES > free:
         raise WeightsError(
             f"{folder} has {megabytes(free)} free and the weights need "
-            f"{megabytes(needed + SPARE_BYTES)}; {MORE_SPACE}"
+            f"{megabytes(needed + SPARE_BYTES)}",
+            MORE_SPACE,
         )
 
 
@@ -209,7 +213,7 @@ def space_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WeightsError(
-            f"writing to {folder} failed ({error.strerror or error}); {MORE_SPACE}"
+            f"writing to {folder} failed ({error.strerror or error})", MORE_SPACE
         ) from None
 
 
@@ -241,7 +245,8 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
         part.unlink()
         raise WeightsError(
             f"{file.path} from {getattr(origin, 'base', 'the origin')} has SHA-256 {digest} where "
-            f"weights.lock says {file.sha256}; if the change is meant, run `cm weights pull`"
+            f"weights.lock says {file.sha256}",
+            "if the change is meant, run `cm weights pull --update`",
         )
     part.replace(done)
 

@@ -14,7 +14,12 @@ LOCK_VERSION = 1
 
 
 class WeightsError(Exception):
-    """Why there are no usable weights: one line that says what is wrong and what to do."""
+    """Why there are no usable weights: what is wrong, and what to do about it."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}; {fix}")
+        self.what = what
+        self.fix = fix
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,10 @@ def read_lock(path: Path) -> Lock:
         if not files:
             raise ValueError("it lists no files")
     except FileNotFoundError:
-        raise WeightsError(f"{path.name} is missing; write it with `cm weights pull`") from None
+        raise WeightsError(f"{path.name} is missing", "write it with `cm weights pull`") from None
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise WeightsError(
-            f"{path.name} cannot be read ({error}); write it anew with `cm weights pull`"
+            f"{path.name} cannot be read ({error})", "write it anew with `cm weights pull`"
         ) from None
     return Lock(origin, files)
 
@@ -89,17 +94,17 @@ def verify(folder: Path, lock: Lock) -> None:
     No others: a stray pickle beside the listed files could be loaded in their place.
     """
     if not folder.is_dir():
-        raise WeightsError(f"{folder} is missing; fill it with `cm weights pull`")
+        raise WeightsError(f"{folder} is missing", "fill it with `cm weights pull`")
     with ThreadPoolExecutor(max_workers=4) as pool:
         for problem in pool.map(lambda file: _problem(folder, file), lock.files):
             if problem:
-                raise WeightsError(f"{problem}; fetch it again with `cm weights pull`")
+                raise WeightsError(problem, "fetch it again with `cm weights pull`")
     listed = {file.path for file in lock.files}
     for path in files_below(folder):
         if path not in listed:
             raise WeightsError(
-                f"{folder.name}/{path} is not in weights.lock; "
-                "delete it, or lock it with `cm weights pull`"
+                f"{folder.name}/{path} is not in weights.lock",
+                "delete it, or lock it with `cm weights pull`",
             )
 
 

@@ -15,9 +15,8 @@ import requests
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.weights.download import HttpsOrigin, Origin, with_retries
 from foundry_cm.weights.lock import WeightsError
+from foundry_cm.weights.request import PICKLES
 
-# Formats that run code of their author while they load.
-PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
 # What a model in safetensors needs: the tensors, their configuration, its tokenizer.
 USUAL = (".json", ".model", ".safetensors", ".txt")
 # Copies of the same model for other runtimes.
@@ -43,14 +42,14 @@ class Resolved:
 
 
 def resolve(asked: dict[str, Any], where: str) -> Resolved:
-    """Ask the origin that `asked` (the table `[tool.cm.weights]`) names.
+    """Ask the origin that `asked` (the table `[tool.foundry-cm.weights]`) names.
 
     Raises CmError for a table that cannot be meant and WeightsError for what the origin refuses.
     """
     kind = asked.get("origin")
     if kind not in RESOLVERS:
         raise CmError(
-            f'There is no origin "{kind}".',
+            f'There is no origin "{kind}"',
             where=where,
             fix=near_miss(str(kind), RESOLVERS),
             code="UnknownOrigin",
@@ -70,7 +69,7 @@ def _text(asked: dict[str, Any], key: str, where: str, example: str) -> str:
     value = asked.get(key)
     if not isinstance(value, str) or not value:
         raise CmError(
-            f"The weights need `{key}`.",
+            f"The weights need `{key}`",
             where=where,
             fix=f'Write there, for example: {key} = "{example}"',
             code="IncompleteWeights",
@@ -83,7 +82,7 @@ def _patterns(asked: dict[str, Any], where: str) -> list[str]:
     patterns = asked.get("files", [])
     if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
         raise CmError(
-            "`files` of the weights is not a list of names.",
+            "`files` of the weights is not a list of names",
             where=where,
             fix='Write, for example: files = ["*.json", "model.safetensors"]',
             code="IncompleteWeights",
@@ -103,31 +102,30 @@ def huggingface(asked: dict[str, Any], where: str) -> Resolved:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
         raise CmError(
-            "Reading the Hugging Face hub needs the package huggingface_hub.",
+            "Reading the Hugging Face hub needs the package huggingface_hub",
             fix="pip install huggingface_hub",
             code="MissingPackage",
         ) from None
     repo = _text(asked, "repo", where, "sentence-transformers/all-MiniLM-L6-v2")
     revision = _text(asked, "revision", where, "main")
+    endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+        info = HfApi(endpoint).model_info(repo, revision=revision, files_metadata=True)
     except HfHubHTTPError as error:
-        raise WeightsError(_refusal(error, repo, revision)) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{constants.ENDPOINT} cannot be asked: {error}") from None
+        raise _refusal(error, repo, revision) from None
     except Exception as error:
         # The hub's HTTP library changed between its major versions, and with it the errors' base.
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("http"):
             raise
         raise WeightsError(
-            f"the connection to {constants.ENDPOINT} failed ({error}); "
-            "check the network, the proxy and the CA in SSL_CERT_FILE"
+            f"the connection to {endpoint} failed ({error})",
+            "check the network, the proxy and the CA in SSL_CERT_FILE",
         ) from None
     files = [
         RemoteFile(item.rfilename, item.size or 0, item.lfs.sha256 if item.lfs else None)
         for item in info.siblings or []
     ]
-    url = f"{constants.ENDPOINT}/{repo}/resolve/{info.sha}/"
+    url = f"{endpoint}/{repo}/resolve/{info.sha}/"
     origin = {"kind": "huggingface", "repo": repo, "revision": str(info.sha), "url": url}
     return Resolved(origin, _chosen(files, asked, where, repo), HttpsOrigin(url, _hub_session()))
 
@@ -139,16 +137,19 @@ def _hub_session() -> requests.Session:
     return session
 
 
-def _refusal(error: Any, repo: str, revision: str) -> str:
+def _refusal(error: Any, repo: str, revision: str) -> WeightsError:
     status = error.response.status_code
-    if status == 404 and type(error).__name__ == "RevisionNotFoundError":
-        return f"{repo} has no revision {revision}; correct `revision` in pyproject.toml"
-    if status in (401, 403, 404):
-        return (
-            f"the hub answered {status} for {repo}; correct `repo` in pyproject.toml, or, where it "
-            "is private or gated, give the token of a reader in HF_TOKEN"
+    if type(error).__name__ == "RevisionNotFoundError":
+        return WeightsError(
+            f"{repo} has no revision {revision}", "correct `revision` in pyproject.toml"
         )
-    return f"the hub answered {status} for {repo}; try again in a while"
+    if status in (401, 403, 404):
+        return WeightsError(
+            f"the hub answered {status} for {repo}",
+            "correct `repo` in pyproject.toml, or, where it is private or gated, "
+            "give the token of a reader in HF_TOKEN",
+        )
+    return WeightsError(f"the hub answered {status} for {repo}", "try again in a while")
 
 
 def https(asked: dict[str, Any], where: str) -> Resolved:
@@ -157,7 +158,7 @@ def https(asked: dict[str, Any], where: str) -> Resolved:
     names = _patterns(asked, where)
     if not names or any(re.search(r"[*?\[]", name) for name in names):
         raise CmError(
-            "An https origin cannot be listed, so `files` has to name each file.",
+            "An https origin cannot be listed, so `files` has to name each file",
             where=where,
             fix='Write, for example: files = ["best.safetensors"]',
             code="IncompleteWeights",
@@ -175,7 +176,7 @@ def _size(source: Origin, path: str) -> int:
 
     size = with_retries(ask)
     if size is None:
-        raise WeightsError(f"the origin does not say how large {path} is; choose another origin")
+        raise WeightsError(f"the origin does not say how large {path} is", "choose another origin")
     return size
 
 
@@ -188,7 +189,7 @@ def _chosen(
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in by_path):
             raise CmError(
-                f'{origin} has no file "{pattern}".',
+                f'{origin} has no file "{pattern}"',
                 where=where,
                 fix=near_miss(pattern, by_path),
                 code="NoSuchFile",
@@ -198,14 +199,10 @@ def _chosen(
         return [by_path[path] for path in _matching(by_path, patterns)]
     usual = [file for path, file in by_path.items() if _is_usual(path)]
     if not any(file.path.endswith(".safetensors") for file in usual):
-        pickles = [path for path in by_path if path.endswith(PICKLES)]
+        pickles = ", ".join(path for path in by_path if path.endswith(PICKLES))
+        instead = f", only pickles, which run code as they load: {pickles}" if pickles else ""
         raise CmError(
-            f"{origin} has no safetensors"
-            + (
-                f", only pickles ({', '.join(pickles)}), which run code as they load."
-                if pickles
-                else "."
-            ),
+            f"{origin} has no safetensors{instead}",
             where=where,
             fix='Choose another revision, or name what you trust: files = ["..."]',
             code="NoSafetensors",

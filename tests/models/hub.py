@@ -35,8 +35,7 @@ class Hub:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         handler = type("Handler", (_Handler,), {"hub": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.server.socket = context.wrap_socket(
             self.server.socket, server_side=True, do_handshake_on_connect=False
         )
@@ -100,6 +99,13 @@ def corrupted(handler: "_Handler", content: bytes) -> bool:
     return True
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep silent about clients that hang up; some tests want them to."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
@@ -108,7 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         self.hub.requests.append((self.command, self.path, self.headers.get("Range")))
         path = unquote(address.path)
-        if match := re.fullmatch(r"/api/models/(.+?)(?:/revision/(.+))?", path):
+        if match := re.fullmatch(r"/api/models/(.+?)/tree/(.+)", path):
+            self.tree(match[1])
+        elif match := re.fullmatch(r"/api/models/(.+?)(?:/revision/(.+))?", path):
             self.model(match[1], match[2] or "main")
         elif match := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
             self.resolve(match[1], match[2], match[3])
@@ -126,21 +134,29 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None or revision not in ("main", COMMIT):
             code = "RepoNotFound" if folder is None else "RevisionNotFound"
             return self.reply(404, b'{"error": "not found"}', {"X-Error-Code": code})
-        siblings = []
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                sibling = {
-                    "rfilename": file.relative_to(folder).as_posix(),
-                    "size": file.stat().st_size,
-                    "blobId": _blob(file),
-                }
-                if file.stat().st_size >= LARGE:
-                    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-                    size = sibling["size"]
-                    sibling["lfs"] = {"sha256": sha256, "size": size, "pointerSize": 134}
-                siblings.append(sibling)
+        siblings = [
+            {"rfilename": path, "size": file.stat().st_size, "blobId": _blob(file)}
+            | ({"lfs": {"sha256": _sha256(file), **_pointer(file)}} if large else {})
+            for path, file, large in self.listing(folder)
+        ]
         info = {"id": repo, "modelId": repo, "sha": COMMIT, "private": False, "siblings": siblings}
         return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+
+    def tree(self, repo: str) -> None:
+        entries = [
+            {"type": "file", "path": path, "size": file.stat().st_size, "oid": _blob(file)}
+            | ({"lfs": {"oid": _sha256(file), **_pointer(file)}} if large else {})
+            for path, file, large in self.listing(self.hub.repos[repo])
+        ]
+        self.reply(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+
+    @staticmethod
+    def listing(folder: Path) -> list[tuple[str, Path, bool]]:
+        return [
+            (file.relative_to(folder).as_posix(), file, file.stat().st_size >= LARGE)
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        ]
 
     def resolve(self, repo: str, revision: str, path: str) -> None:
         file = self.hub.repos.get(repo, Path("/nowhere")) / path
@@ -149,10 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.reply(404, b"Entry not found", {"X-Error-Code": code})
         if file.stat().st_size < LARGE:
             return self.content(file, {"ETag": f'"{_blob(file)}"', "X-Repo-Commit": COMMIT})
+        port = self.hub.server.server_port
         headers = {
-            "Location": f"/storage/{repo}//{path}",
+            "Location": f"https://127.0.0.1:{port}/storage/{repo}//{path}",
             "X-Repo-Commit": COMMIT,
-            "X-Linked-Etag": f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"',
+            "X-Linked-Etag": f'"{_sha256(file)}"',
             "X-Linked-Size": str(file.stat().st_size),
         }
         return self.reply(302, b"Found", headers)
@@ -190,3 +207,11 @@ class _Handler(BaseHTTPRequestHandler):
 def _blob(file: Path) -> str:
     content = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _pointer(file: Path) -> dict[str, int]:
+    return {"size": file.stat().st_size, "pointerSize": 134}
