@@ -54,16 +54,12 @@ def create_app(runtime: Runtime) -> web.Application:
         job_id = request.match_info["job_id"]
         if not runtime.jobs.knows(job_id):
             raise web.HTTPNotFound(text=f"There is no job {job_id}.")
-        streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         try:
-            body = await _read(request, runtime.max_bytes)
+            posted = await _read(request, runtime.max_bytes)
         except BaseException:
             runtime.jobs.interrupt(job_id)
             raise
-        if body is None:
-            runtime.jobs.finish(job_id, _too_large(runtime.max_bytes))
-        else:
-            runtime.jobs.finish(job_id, Posted(body, streamed))
+        runtime.jobs.finish(job_id, posted or _too_large(runtime.max_bytes))
         return web.Response(status=204)
 
     async def post_schemas(request: web.Request) -> web.StreamResponse:
@@ -89,15 +85,19 @@ def create_app(runtime: Runtime) -> web.Application:
     return app
 
 
-async def _read(request: web.Request, max_bytes: int) -> bytes | None:
-    """The whole body, or None where it is over the limit (it is read to its end all the same)."""
+async def _read(request: web.Request, max_bytes: int) -> Posted | None:
+    """The whole result, or None where it is over the limit (it is read to its end all the same)."""
     body = bytearray()
-    fits = True
-    async for chunk in request.content.iter_any():
-        fits = fits and len(body) + len(chunk) <= max_bytes
+    fits, chunks, in_chunk = True, 0, False
+    async for part, ends_chunk in request.content.iter_chunks():
+        fits = fits and len(body) + len(part) <= max_bytes
+        in_chunk = in_chunk or bool(part)
+        if ends_chunk and in_chunk:
+            chunks, in_chunk = chunks + 1, False
         if fits:
-            body += chunk
-    return bytes(body) if fits else None
+            body += part
+    streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    return Posted(bytes(body), max(chunks, 1) if streamed else 0) if fits else None
 
 
 def _too_large(max_bytes: int) -> CmError:

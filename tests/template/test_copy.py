@@ -142,7 +142,8 @@ PINS = [
     ("git+https://git.example.com/r", "v2.0", "git+https://git.example.com/r@v2.0"),
     ("git@git.example.com:org/repo.git", "v2.0", "git+ssh://git@git.example.com/org/repo.git@v2.0"),
     ("ssh://git@git.example.com/r.git", "v2.0", "git+ssh://git@git.example.com/r.git@v2.0"),
-    ("/srv/my template", "abc1234", "git+file:///srv/my%20template@HASH"),
+    ("/srv/template.git", "v2.0", "git+file:///srv/template.git@v2.0"),
+    ("/srv/my template", "abc1234", "file:///srv/my%20template"),
 ]
 
 
