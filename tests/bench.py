@@ -53,15 +53,20 @@ class Figure:
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long some work takes."""
+def seconds(*command: str | Path, cwd: Path | None = None) -> float:
+    """How long a command takes; its output is thrown away."""
     began = time.perf_counter()
-    work()
+    subprocess.run([str(word) for word in command], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - began
 
 
-def render_ratio(folder: Path, template: Path) -> Figure:
-    """`copier copy` of this template against one with a single file, in turn, by the command line."""
+def tool(name: str) -> Path:
+    """A command that is installed beside this Python."""
+    return Path(sys.executable).with_name(name)
+
+
+def one_file_template(folder: Path) -> Path:
+    """A template with a single file, the least that Copier can do."""
     single = folder / "single"
     (single / "template").mkdir(parents=True)
     (single / "copier.yml").write_text("_subdirectory: template\nname: {type: str, default: x}\n")
@@ -71,18 +76,26 @@ def render_ratio(folder: Path, template: Path) -> Figure:
     )
     commit(single, "one file")
     git(single, "tag", "v1.0.0")
-    copier = Path(sys.executable).with_name("copier")
+    return single
 
-    def copy(source: Path, target: Path) -> None:
-        command = [copier, "copy", "--defaults", "--quiet", source, target]
-        subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
-    ratios = []
+def render_ratios(folder: Path, template: Path) -> list[Figure]:
+    """`copier copy` and `copier update` of this template and of the one-file template, in turn."""
+    single = one_file_template(folder)
+    copy, update = ((tool("copier"), verb, "--defaults", "--quiet") for verb in ("copy", "update"))
+    copies, updates = [], []
     for run in range(7):
-        whole = seconds(lambda: copy(template, folder / f"whole-{run}"))
-        one = seconds(lambda: copy(single, folder / f"one-{run}"))
-        ratios.append(whole / one)
-    return Figure("copier copy, against a one-file template", median(ratios), "times", 1.5)
+        modules = {template: folder / f"whole-{run}", single: folder / f"one-{run}"}
+        took = [seconds(*copy, source, module) for source, module in modules.items()]
+        copies.append(took[0] / took[1])
+        for module in modules.values():
+            commit(module, "as rendered")
+        took = [seconds(*update, module) for module in modules.values()]
+        updates.append(took[0] / took[1])
+    return [
+        Figure("copier copy, against a one-file template", median(copies), "times", 1.5),
+        Figure("copier update, against a one-file template", median(updates), "times", 2),
+    ]
 
 
 async def round_trips(folder: Path) -> list[Figure]:
@@ -140,21 +153,15 @@ async def round_trips(folder: Path) -> list[Figure]:
 def call_from_nothing(folder: Path, template: Path) -> Figure:
     """`cm call search` in a fresh module, from the command to the answer."""
     module = folder / "search"
-    copier, cm = (Path(sys.executable).with_name(name) for name in ("copier", "cm"))
-    subprocess.run([copier, "copy", "--defaults", "--quiet", template, module], check=True)
-    call = lambda: subprocess.run(
-        [cm, "call", "search"], cwd=module, check=True, capture_output=True
-    )  # noqa: E731
-    return Figure("cm call search, from nothing", median(seconds(call) for _ in range(5)), "s", 3)
+    seconds(tool("copier"), "copy", "--defaults", "--quiet", template, module)
+    times = [seconds(tool("cm"), "call", "search", cwd=module) for _ in range(5)]
+    return Figure("cm call search, from nothing", median(times), "s", 3)
 
 
 def demo() -> Figure:
     """`make demo` with warm package caches."""
-    work = lambda: subprocess.run(
-        [sys.executable, "-m", "tests.demo"], check=True, capture_output=True
-    )  # noqa: E731
-    work()
-    return Figure("make demo, warm caches", seconds(work), "s", 60)
+    seconds(sys.executable, "-m", "tests.demo")
+    return Figure("make demo, warm caches", seconds(sys.executable, "-m", "tests.demo"), "s", 60)
 
 
 def main() -> None:
@@ -164,12 +171,12 @@ def main() -> None:
         template = snapshot(folder / "template", "v1.0.0")
         (folder / "trivial").mkdir()
         figures = [
-            render_ratio(folder, template),
+            *render_ratios(folder, template),
             *asyncio.run(round_trips(folder / "trivial")),
             call_from_nothing(folder, template),
             demo(),
         ]
-    table = Table("figure", "measured", "bar", "")
+    table = Table("figure", "measured", "bar", "", width=100)
     for figure in figures:
         sign = "at least" if figure.at_least else "at most"
         measured = f"{figure.value:.2f} {figure.unit}"

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from foundry_cm import __version__
-from foundry_cm.cli import call, event, schema, serve, weights
+from foundry_cm.cli import call, check, event, schema, serve, weights
 from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
@@ -23,6 +23,7 @@ app.command("serve")(serve.serve)
 app.command("call")(call.call)
 app.command("event")(event.event)
 app.command("schema")(schema.schema)
+app.command("check")(check.check)
 app.add_typer(weights.app)
 
 
