@@ -182,8 +182,8 @@ def test_every_combination_is_formatted_and_linted(render: Render, answers: dict
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ({"weights_repo": "MiniLM"}, '"MiniLM" is not a repository of the hub'),
-        ({"weights_revision": "a b"}, '"a b" is not a revision'),
+        ({"weights_repo": "MiniLM"}, 'such as "intfloat/e5-small-v2", not "MiniLM"'),
+        ({"weights_revision": "a b"}, 'such as "main", not "a b"'),
         ({"weights_origin": "https", "weights_url": "http://x.org/"}, "Write an https address"),
         (
             {"weights_origin": "https", "weights_url": "https://me:pw@x.org/"},
@@ -191,9 +191,9 @@ def test_every_combination_is_formatted_and_linted(render: Render, answers: dict
         ),
         (
             {"weights_origin": "https", "weights_files": ["../x"]},
-            'weights_files: "../x" is not a file name',
+            '"-" and "/" in a name, not "../x"',
         ),
-        ({"weights_origin": "https", "weights_files": []}, "give a YAML list of file names"),
+        ({"weights_origin": "https", "weights_files": []}, "Write a YAML list of names"),
         ({"gpu": "a10"}, "a10"),
     ],
 )
