@@ -1,6 +1,5 @@
 """Finds objects in images."""
 
-import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from startup import CallerError, function, load, start
 from weights import weights_folder
 
 if TYPE_CHECKING:
-    from ultralytics import YOLO
+    from ultralytics.models import YOLO
 
 # The checkpoint, as weights.lock names it: a pickle, which is loaded only when its hash is the locked one.
 CHECKPOINT = {{ weights_files[0] | to_json }}
@@ -31,7 +30,7 @@ def read_model() -> "YOLO":
     """The model, warm: the first call is as fast as the others."""
     folder = weights_folder()
     with timed("import"):
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
     with timed("load"):
         model = YOLO(folder / CHECKPOINT, task="detect")
     with timed("warm-up"):
@@ -46,18 +45,15 @@ MODEL = load(read_model)
 
 @dataclass
 class ImageReference:
-    """Where one image is: a media item, a file of a dataset, or a path of a REST Source.
+    """Where one image is; `kind` says what `parent` and `item` are.
 
-    Fill one of these pairs. An image of at most 1 MB may come along instead, as base64 in `inline`.
+    `media_item`: a media set and one of its items; `dataset_file`: a dataset and a path in it;
+    `source`: the name of a REST Source and a path; `inline`: nothing, and the image as base64.
     """
 
-    media_set_rid: str = ""
-    media_item_rid: str = ""
-    dataset_rid: str = ""
-    file_path: str = ""
-    source: str = ""
-    url_path: str = ""
-    inline: str = ""
+    kind: str
+    parent: str
+    item: str
 
 
 @dataclass
@@ -89,11 +85,11 @@ class ImageResult:
     `message`; the others are answered all the same.
     """
 
-    width: int = 0
-    height: int = 0
-    detections: list[Detection] = dataclasses.field(default_factory=list)
-    error: str = ""
-    message: str = ""
+    width: int
+    height: int
+    detections: list[Detection]
+    error: str
+    message: str
 
 
 @function
@@ -107,9 +103,9 @@ def detect(context: QueryContext, event: DetectPayload) -> list[ImageResult]:
     images = [item for item in read if isinstance(item, Image.Image)]
     found = iter(find(images, event.min_confidence))
     return [
-        ImageResult(width=item.width, height=item.height, detections=next(found))
+        ImageResult(item.width, item.height, next(found), error="", message="")
         if isinstance(item, Image.Image)
-        else ImageResult(error=item.code, message=str(item))
+        else ImageResult(0, 0, [], error=item.code, message=str(item))
         for item in read
     ]
 
@@ -117,7 +113,7 @@ def detect(context: QueryContext, event: DetectPayload) -> list[ImageResult]:
 def read_or_say_why(reference: ImageReference) -> Image.Image | ImageError:
     """The image, or what is wrong with it: one bad image must not cost its caller the others."""
     try:
-        return read_image(**dataclasses.asdict(reference))
+        return read_image(reference.kind, reference.parent, reference.item)
     except ImageError as error:
         return error
 

@@ -16,7 +16,11 @@ EVENTS = sorted(Path("events").glob("*.json"))
 def inline(width: int = 160, height: int = 160, form: str = "PNG") -> dict[str, str]:
     file = io.BytesIO()
     Image.new("RGB", (width, height), "gray").save(file, form)
-    return {"inline": base64.b64encode(file.getvalue()).decode()}
+    return reference(base64.b64encode(file.getvalue()).decode())
+
+
+def reference(item: str, kind: str = "inline", parent: str = "") -> dict[str, str]:
+    return {"kind": kind, "parent": parent, "item": item}
 
 
 def detect(foundry: Foundry, *images: dict[str, str], min_confidence: float = 0.25) -> Any:
@@ -48,18 +52,20 @@ def test_no_image_gives_no_result(foundry: Foundry) -> None:
 
 def test_bad_image_costs_no_other_image_its_answer(foundry: Foundry) -> None:
     text = base64.b64encode(b"no image").decode()
-    results = detect(foundry, inline(), {"inline": text}, {"inline": "!"}, {}, inline(form="JPEG"))
+    bad = (reference(text), reference("!"), reference("a", "file"), reference("a", "media_item"))
+    results = detect(foundry, inline(), *bad, inline(form="JPEG"))
     assert [result["error"] for result in results] == [
         "",
         "not_an_image",
         "not_an_image",
-        "no_reference",
+        "bad_reference",
+        "bad_reference",
         "",
     ]
 
 
 def test_too_large_inline_image_is_refused(foundry: Foundry) -> None:
-    (result,) = detect(foundry, {"inline": "A" * 1_400_000})
+    (result,) = detect(foundry, reference("A" * 1_400_000))
     assert result["error"] == "too_large"
     assert result["message"].startswith("an inline image has at most 1,000,000 bytes")
 
@@ -71,7 +77,7 @@ def test_image_of_too_many_pixels_is_refused(foundry: Foundry) -> None:
 
 def test_too_many_images_are_refused(foundry: Foundry) -> None:
     with pytest.raises(CallFailed, match="65 images in one call; send at most 64"):
-        detect(foundry, *[{"inline": "x"}] * 65)
+        detect(foundry, *[reference("x")] * 65)
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.1])

@@ -31,6 +31,7 @@ REQUIREMENTS = [
     "mypy>=1.18,<3",
     "requests>=2.32,<3",
     "stamina>=25.1,<27",
+    "types-pyyaml",
     "types-requests",
 ]
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

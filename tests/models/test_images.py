@@ -3,7 +3,7 @@
 import base64
 import importlib.util
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,81 +52,78 @@ def images(render: Render, platform: Platform, monkeypatch: pytest.MonkeyPatch) 
     return module
 
 
-@pytest.fixture
-def read(images: Any) -> Callable[..., Any]:
-    """Read the image of a reference of which only these fields are filled."""
-    fields = ["media_set_rid", "media_item_rid", "dataset_rid", "file_path", "source", "url_path"]
-    empty = dict.fromkeys([*fields, "inline"], "")
-    return lambda **reference: images.read_image(**(empty | reference))
-
-
-def item(name: str) -> dict[str, str]:
+def item(name: str) -> tuple[str, str, str]:
     """A reference to an item of the media set."""
-    return {"media_set_rid": MEDIA_SET, "media_item_rid": ITEM + name}
+    return ("media_item", MEDIA_SET, ITEM + name)
+
+
+def inline(content: bytes) -> tuple[str, str, str]:
+    return ("inline", "", base64.b64encode(content).decode())
 
 
 @pytest.mark.parametrize(
     ("reference", "size"),
     [
         (item("picture"), (40, 30)),
-        ({"dataset_rid": DATASET, "file_path": "/a folder/picture.png"}, (20, 10)),
-        ({"source": "cameras", "url_path": "/1/latest"}, (64, 48)),
-        ({"inline": base64.b64encode(picture(8, 8, "JPEG")).decode()}, (8, 8)),
+        (("dataset_file", DATASET, "/a folder/picture.png"), (20, 10)),
+        (("source", "cameras", "/1/latest"), (64, 48)),
+        (inline(picture(8, 8, "JPEG")), (8, 8)),
     ],
 )
 def test_each_kind_of_reference_is_read(
-    read: Callable[..., Any], reference: dict[str, str], size: tuple[int, int]
+    images: Any, reference: tuple[str, str, str], size: tuple[int, int]
 ) -> None:
-    image = read(**reference)
+    image = images.read_image(*reference)
     assert (image.size, image.mode) == (size, "RGB")
 
 
 @pytest.mark.parametrize(
     ("reference", "code", "message"),
     [
-        ({}, "no_reference", "fill media_set_rid and media_item_rid, or dataset_rid and file_path"),
-        (item("picture") | {"inline": "x"}, "no_reference", "fill media_set_rid"),
+        (
+            ("file", "", "x"),
+            "bad_reference",
+            'kind is "file"; give one of media_item, dataset_file, source, inline',
+        ),
+        (
+            ("media_item", "", ITEM + "picture"),
+            "bad_reference",
+            "media_item needs a media set in parent and one of its items in item",
+        ),
+        (("inline", MEDIA_SET, "x"), "bad_reference", "inline needs base64 in item and nothing in"),
+        (("media_item", MEDIA_SET, "x"), "bad_reference", "a RID of the reference is not one"),
         (item("other"), "not_found", "the platform has no such item"),
         (item("forbidden"), "not_permitted", "the service user of the module may not read this"),
-        (
-            {"media_set_rid": MEDIA_SET, "media_item_rid": "picture"},
-            "no_reference",
-            "a RID of the reference is not one",
-        ),
         (item("text"), "not_an_image", "the file is no readable image"),
         (item("huge"), "too_large", "the file has more than 20,000,000 bytes"),
         (item("wide"), "too_large", "the image has 9000 x 6000 pixels, more than 50 million"),
-        ({"source": "camera", "url_path": "1"}, "not_permitted", 'no REST Source "camera" is'),
-        ({"source": "cameras", "url_path": "2"}, "not_found", "the Source cameras answered 404"),
-        ({"inline": "%%"}, "not_an_image", "inline is not base64"),
-        ({"inline": "A" * 1_400_000}, "too_large", "an inline image has at most 1,000,000 bytes"),
-        (
-            {"inline": base64.b64encode(picture()[:60]).decode()},
-            "not_an_image",
-            "the file is no readable image",
-        ),
+        (("source", "camera", "1"), "not_permitted", 'no REST Source "camera" is imported'),
+        (("source", "cameras", "2"), "not_found", "the Source cameras answered 404"),
+        (("inline", "", "%%"), "not_an_image", "inline is not base64"),
+        (("inline", "", "A" * 1_400_000), "too_large", "an inline image has at most 1,000,000"),
+        (inline(picture()[:60]), "not_an_image", "the file is no readable image"),
     ],
 )
 def test_what_cannot_be_read_has_a_code_and_a_reason(
-    images: Any, read: Callable[..., Any], reference: dict[str, str], code: str, message: str
+    images: Any, reference: tuple[str, str, str], code: str, message: str
 ) -> None:
     with pytest.raises(images.ImageError) as refused:
-        read(**reference)
+        images.read_image(*reference)
     assert refused.value.code == code
     assert str(refused.value).startswith(message)
 
 
 def test_module_without_permissions_says_where_to_grant_them(
-    images: Any, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    images: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CLIENT_ID")
     with pytest.raises(images.ImageError, match="Configure tab, Permissions") as refused:
-        read(**item("picture"))
+        images.read_image(*item("picture"))
     assert refused.value.code == "not_permitted"
 
 
 def test_platform_that_is_away_is_said_to_be(
-    images: Any, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     discovery = tmp_path / "discovery.yml"
     discovery.write_text(
@@ -134,12 +131,11 @@ def test_platform_that_is_away_is_said_to_be(
     )
     monkeypatch.setenv("FOUNDRY_SERVICE_DISCOVERY_V2", str(discovery))
     with pytest.raises(images.ImageError, match="the platform did not answer") as refused:
-        read(**item("picture"))
+        images.read_image(*item("picture"))
     assert refused.value.code == "unavailable"
 
 
-def test_image_is_turned_upright(read: Callable[..., Any]) -> None:
+def test_image_is_turned_upright(images: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
-    turned = base64.b64encode(picture(40, 30, "JPEG", exif=exif)).decode()
-    assert read(inline=turned).size == (30, 40)
+    assert images.read_image(*inline(picture(40, 30, "JPEG", exif=exif))).size == (30, 40)

@@ -76,7 +76,7 @@ def png(image: Any) -> bytes:
 
 
 def inline(image: Any) -> dict[str, str]:
-    return {"inline": base64.b64encode(png(image)).decode()}
+    return {"kind": "inline", "parent": "", "item": base64.b64encode(png(image)).decode()}
 
 
 def detect(foundry: Foundry, images: list[dict[str, str]], min_confidence: float = 0.4) -> Any:
@@ -131,8 +131,10 @@ def test_detections_are_those_of_ultralytics(
 def test_one_bad_image_costs_the_others_nothing(running: Foundry) -> None:
     good = inline(draw(UNSEEN[0])[0])
     alone = detect(running, [good])
-    first, bad, missing, last = detect(running, [good, {"inline": "AAAA"}, {}, good])
-    assert (bad["error"], missing["error"]) == ("not_an_image", "no_reference")
+    first, bad, missing, last = detect(
+        running, [good, {**good, "item": "AAAA"}, {**good, "kind": "x"}, good]
+    )
+    assert (bad["error"], missing["error"]) == ("not_an_image", "bad_reference")
     assert first["error"] == last["error"] == ""
     assert [item["label"] for item in first["detections"]] == [
         item["label"] for item in alone[0]["detections"]
