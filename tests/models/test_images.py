@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,14 @@ def images(render: Render, platform: Platform, monkeypatch: pytest.MonkeyPatch) 
     for name, value in platform.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("FOUNDRY_HOSTNAME", raising=False)
+    monkeypatch.delenv("FOUNDRY_TOKEN", raising=False)
     path = render(example="yolo") / "src" / "images.py"
     spec = importlib.util.spec_from_file_location("rendered_images", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.delitem(sys.modules, "platform_api", raising=False)
     spec.loader.exec_module(module)
     return module
 

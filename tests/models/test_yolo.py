@@ -176,8 +176,9 @@ def test_rendered_tests_and_linters_pass(modules: Modules, tmp_path: Path, strat
         [interpreter, "-m", "mypy", "src"], cwd=folder, capture_output=True, text=True
     )
     assert typed.returncode == 0, typed.stdout + typed.stderr
-    with (folder / "pyproject.toml").open("a") as file:
-        file.write(f'\n[tool.foundry-cm]\ncommand = ["{interpreter}", "src/app.py"]\n')
+    settings = folder / "pyproject.toml"
+    table = f'[tool.foundry-cm]\ncommand = ["{interpreter}", "src/app.py"]'
+    settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
     done = subprocess.run(
         [sys.executable, "-m", "pytest"], cwd=folder, capture_output=True, text=True
     )
