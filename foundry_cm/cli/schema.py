@@ -1,0 +1,139 @@
+"""`cm schema`: what the module posts to Foundry, and how it differs from what callers rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foundry_cm import datatypes
+from foundry_cm.cli import session
+from foundry_cm.cli.console import say, say_next, show_json
+from foundry_cm.cli.options import Command, Folder
+from foundry_cm.errors import FAILURE, USAGE, CmError
+from foundry_cm.project import Project
+
+COMMITTED = "schema.json"
+
+
+def schema(
+    command: Command = None,
+    diff: Annotated[
+        bool,
+        typer.Option(
+            "--diff", help=f"Compare with {COMMITTED}; exit code 1 where callers would notice."
+        ),
+    ] = False,
+    write: Annotated[bool, typer.Option("--write", help=f"Write it to {COMMITTED}.")] = False,
+    folder: Folder = Path(),
+) -> None:
+    """Print exactly what the SDK posts to Foundry.
+
+    Foundry registers every function as version 0.0.0 and overwrites it, so a change breaks callers
+    at once. Commit schema.json, and let --diff guard it.
+    """
+    if diff and write:
+        raise CmError(
+            "Both --diff and --write were given", fix="Give one of them.", exit_code=USAGE
+        )
+    project = Project.read(folder)
+    committed = project.folder / COMMITTED
+    before = _read(committed) if diff else []
+    after = asyncio.run(session.posted_schemas(project, command or []))
+    if write:
+        draft = committed.with_suffix(".json.draft")
+        draft.write_text(json.dumps(after, indent=2) + "\n", encoding="utf-8")
+        draft.replace(committed)
+        say(f"Wrote {COMMITTED}", "green")
+        say_next("cm schema --diff", "compares the module with it")
+    elif diff:
+        _show_changes(list(changes(before, after)))
+    else:
+        show_json(after)
+
+
+def _read(committed: Path) -> list[Any]:
+    try:
+        schemas = json.loads(committed.read_text(encoding="utf-8"))
+    except OSError:
+        raise CmError(
+            f"There is no {COMMITTED} to compare with",
+            where=str(committed),
+            fix="Write it and commit it: cm schema --write",
+            exit_code=USAGE,
+        ) from None
+    except ValueError as error:
+        raise CmError(
+            f"{COMMITTED} is not JSON: {error}", where=str(committed), exit_code=USAGE
+        ) from None
+    return list(schemas)
+
+
+def _show_changes(found: list[tuple[bool, str]]) -> None:
+    if not found:
+        say(f"The module posts what {COMMITTED} says", "green")
+        return
+    for breaking, text in found:
+        say(
+            f"{'breaks callers' if breaking else 'compatible':15} {text}",
+            "red" if breaking else "yellow",
+        )
+    breaking_count = sum(breaking for breaking, _ in found)
+    say_next(
+        "cm schema --write",
+        f"accepts this, once {'the callers are changed' if breaking_count else 'it is meant'}",
+    )
+    raise typer.Exit(FAILURE)
+
+
+def changes(before: list[Any], after: list[Any]) -> Iterator[tuple[bool, str]]:
+    """Each difference between two posted schemas, with whether it breaks callers.
+
+    A caller breaks by a function or input that is gone or of another type, by a new input that is
+    required, and by a field of the result that is gone or of another type.
+    """
+    old, new = _by_name(before), _by_name(after)
+    for name in old.keys() - new.keys():
+        yield True, f"{name}: the function is gone"
+    for name in new.keys() - old.keys():
+        yield False, f"{name}: a new function"
+    for name in sorted(old.keys() & new.keys()):
+        yield from _compare(name, _places(old[name]), _places(new[name]))
+
+
+def _by_name(schemas: list[Any]) -> dict[str, Any]:
+    return {item["functionName"]: item for item in schemas}
+
+
+def _places(function: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    """Each place in a function's types, with its type and whether a caller must fill it in."""
+    places: dict[str, tuple[str, bool]] = {}
+    for item in function["inputs"]:
+        required = bool(item.get("required", True))
+        for path, kind in datatypes.flatten(item["dataType"], f"event.{item['name']}"):
+            places[path] = kind, required
+    for path, kind in datatypes.flatten(function["output"]["single"]["dataType"], "result"):
+        places[path] = kind, False
+    return places
+
+
+def _compare(
+    name: str, old: dict[str, tuple[str, bool]], new: dict[str, tuple[str, bool]]
+) -> Iterator[tuple[bool, str]]:
+    for path in old:
+        if path not in new:
+            yield True, f"{name}: {path} is gone"
+        elif old[path][0] != new[path][0]:
+            yield True, f"{name}: {path} was {old[path][0]} and is {new[path][0]}"
+        elif old[path][1] != new[path][1]:
+            yield (
+                new[path][1],
+                f"{name}: {path} is now {'required' if new[path][1] else 'optional'}",
+            )
+    for path, (kind, required) in new.items():
+        if path not in old:
+            yield required, f"{name}: {path} is new ({kind}{', required' if required else ''})"

@@ -1,0 +1,170 @@
+"""`cm serve`: run a module under the local Foundry until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.text import Text
+
+from foundry_cm import panel as panel_api
+from foundry_cm.cli import session
+from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
+from foundry_cm.cli.options import Command, Folder
+from foundry_cm.errors import CmError
+from foundry_cm.functions import Function
+from foundry_cm.project import Project
+from foundry_cm.runtime import CallResult, LocalFoundry, Reporter, Settings
+from foundry_cm.runtime.foundry import bind
+from foundry_cm.watch import changed_files, check_syntax
+
+# The port of the real runtime; the panel's is free to choose.
+RUNTIME_PORT, PANEL_PORT = 8945, 8947
+
+
+def serve(
+    command: Command = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes of the module behind one queue.")
+    ] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, help="Calls that one replica runs at a time.")
+    ] = 1,
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=0, max=65535, help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]"
+        ),
+    ] = None,
+    panel_port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"Port of the query panel.  [default: {PANEL_PORT}, or a free one]",
+        ),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option(help="Start the module anew when its files change.")
+    ] = True,
+    max_megabytes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.000001, help="Size limit of an event, and of a result, in MB.  [default: 100]"
+        ),
+    ] = None,
+    folder: Folder = Path(),
+) -> None:
+    """Run the module under the local Foundry, until Ctrl-C.
+
+    The module talks to it through the official SDK, as it does to the real one. Nothing listens
+    beyond this machine.
+    """
+    project = Project.read(folder)
+    settings = Settings(
+        command=project.command(command or []),
+        folder=project.folder,
+        replicas=replicas,
+        concurrency=concurrency,
+        port=_free(RUNTIME_PORT) if port is None else port,
+        max_megabytes=max_megabytes or project.max_megabytes,
+        timeout_seconds=project.timeout_seconds,
+    )
+    wanted_panel = _free(PANEL_PORT) if panel_port is None else panel_port
+    asyncio.run(_serve(project, settings, wanted_panel, reload))
+
+
+def _free(preferred: int) -> int:
+    """The preferred port, or 0 (any free one) where another program has it."""
+    try:
+        bind(preferred).close()
+    except CmError:
+        return 0
+    return preferred
+
+
+async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    foundry = LocalFoundry(settings, _Terminal(settings.replicas))
+    app = panel_api.create_app(foundry, _show_call)
+    runner, panel = await panel_api.serve(app, panel_port)
+    try:
+        async with foundry:
+            _show_banner(settings, foundry.port, panel)
+            with session.announced(project.folder, panel):
+                reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
+                await stop.wait()
+                say("stopping")
+                if reloading:
+                    reloading.cancel()
+    finally:
+        await runner.cleanup()
+
+
+async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
+    async for files in changed_files(project.watched, stop):
+        names = ", ".join(os.path.relpath(file, project.folder) for file in files[:3])
+        names += f" and {len(files) - 3} more" if len(files) > 3 else ""
+        try:
+            check_syntax(files)
+        except CmError as error:
+            show_error(error)
+            say("The version before this change goes on answering.")
+            continue
+        say(f"{names} changed: starting the module anew", "cyan")
+        with contextlib.suppress(asyncio.CancelledError):
+            await foundry.reload(f"{names} changed")
+
+
+def _show_banner(settings: Settings, port: int, panel: str) -> None:
+    count = f"{settings.replicas} replica{'s' if settings.replicas > 1 else ''}"
+    err.print(Text.assemble(("cm serve  ", "bold"), shlex.join(settings.command)))
+    say(f"  runtime  https://localhost:{port}  {count}, concurrency {settings.concurrency}")
+    say(f"  panel    {panel}/api/functions")
+
+
+def _show_call(name: str, outcome: CallResult | CmError) -> None:
+    if isinstance(outcome, CmError):
+        say(f"call {name} failed", "red")
+        show_error(outcome)
+    else:
+        say(
+            f"call {name} answered in {milliseconds(outcome.seconds)} by replica {outcome.replica}",
+            "green",
+        )
+
+
+class _Terminal(Reporter):
+    """Shows what happens to the module."""
+
+    def __init__(self, replicas: int) -> None:
+        self._many = replicas > 1
+
+    def line(self, replica: int, text: str) -> None:
+        say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
+
+    def died(self, replica: int, error: CmError, delay: float | None) -> None:
+        show_error(error)
+        if delay is not None:
+            say(
+                f"Replica {replica} starts again in {delay:g} s, or at the next change of its files.",
+                "yellow",
+            )
+
+    def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
+        for function in functions:
+            err.print(Text.assemble(("function  ", "bold"), (function.signature(), "cyan")))
+        for text in warnings:
+            err.print(Text.assemble(("warning: ", "bold yellow"), text))
+        if functions:
+            say_next(f"cm call {functions[0].name}", "in a second terminal")

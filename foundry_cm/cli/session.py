@@ -1,0 +1,108 @@
+"""Finding a module to talk to: the one that `cm serve` runs here, or one started for the occasion."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+from foundry_cm.errors import FAILURE, CmError
+from foundry_cm.project import Project
+from foundry_cm.runtime import LocalFoundry, Reporter, Settings
+
+_NOTE = Path(".cm") / "serve.json"
+
+
+@contextlib.contextmanager
+def announced(folder: Path, panel: str) -> Iterator[None]:
+    """Leave a note of the running server in the module's folder while the block runs."""
+    note = folder / _NOTE
+    note.parent.mkdir(exist_ok=True)
+    draft = note.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps({"panel": panel, "pid": os.getpid()}), encoding="utf-8")
+    draft.replace(note)
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            note.parent.rmdir()
+
+
+def running_panel(folder: Path) -> str | None:
+    """The address of the panel of the `cm serve` that runs the module in a folder, if one does."""
+    try:
+        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        return str(note["panel"]) if psutil.pid_exists(int(note["pid"])) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+async def ask(panel: str, method: str, path: str, body: bytes | None = None) -> Any:
+    """The JSON answer of the panel.
+
+    Raises the `CmError` that the panel reports, and one of its own where it does not answer.
+    """
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
+            session.request(method, panel + path, data=body) as response,
+        ):
+            answer = await response.json()
+    except aiohttp.ClientError as error:
+        raise CmError(
+            f"The running cm serve does not answer: {error}",
+            where=panel,
+            fix="Start it again: cm serve",
+        ) from None
+    if isinstance(answer, dict) and "error" in answer:
+        told = answer["error"]
+        raise CmError(
+            told["message"],
+            where=told.get("where"),
+            fix=told.get("fix"),
+            code=told["code"],
+            details=told.get("details"),
+            exit_code=told.get("exitCode", FAILURE),
+        )
+    return answer
+
+
+def started(project: Project, command: Sequence[str], reporter: Reporter) -> LocalFoundry:
+    """A local Foundry for one occasion: one replica, not started again when it dies."""
+    return LocalFoundry(
+        Settings(
+            command=project.command(command),
+            folder=project.folder,
+            max_megabytes=project.max_megabytes,
+            timeout_seconds=project.timeout_seconds,
+            restart=False,
+        ),
+        reporter,
+    )
+
+
+async def posted_schemas(project: Project, command: Sequence[str]) -> list[Any]:
+    """The schemas that the module posts, from the running server or from a start for this purpose.
+
+    Raises `CmError` where the module dies first, or asks for work without having posted any.
+    """
+    panel = None if command else running_panel(project.folder)
+    if panel:
+        schemas = await ask(panel, "GET", "/api/schemas")
+    else:
+        async with started(project, command, Reporter()) as foundry:
+            await foundry.ready()
+            schemas = foundry.schemas
+    if schemas is None:
+        raise CmError(
+            "The module declares no functions: it never posted a schema",
+            fix="With the Python SDK, @function and typed handlers post one by themselves.",
+        )
+    return list(schemas)

@@ -1,0 +1,169 @@
+"""The queue of jobs that all replicas of a module share, with the concurrency limit enforced here.
+
+The official SDK keeps fetching jobs while its workers are busy (`compute_modules.startup`,
+SDK 0.34), so the limit has to be kept on this side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+
+from foundry_cm.errors import CmError
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A result as a replica posted it."""
+
+    body: bytes
+    streamed: bool
+
+
+@dataclass
+class Job:
+    """One call on its way: queued, held by a replica, then answered through `answer`."""
+
+    function: str
+    query: object
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    answer: asyncio.Future[Posted] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    replica: int | None = None
+    queued_at: float = field(default_factory=time.perf_counter)
+    started_at: float | None = None
+    interrupted: bool = False
+
+    def fail(self, error: CmError) -> None:
+        """Answer the caller with an error, unless the job is answered already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def envelope(self) -> dict[str, object]:
+        """The job as the runtime hands it out (documented: advanced-custom-client page)."""
+        return {
+            "type": "computeModuleJobV1",
+            "computeModuleJobV1": {
+                "jobId": self.id,
+                "queryType": self.function,
+                "query": self.query,
+                "temporaryCredentialsAuthToken": "",
+                "authHeader": "",
+                "userId": "",
+            },
+        }
+
+
+# The SDK posts the rest of a generator that raised, which is nothing, as if it were the result.
+_BROKEN_STREAM = CmError(
+    "The streamed result broke off: the handler raised after its first items",
+    fix="The output of the module says what it raised.",
+    code="HandlerFailed",
+)
+
+
+class JobQueue:
+    """Jobs in order of arrival; each replica is handed at most `concurrency` of them at a time."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self._queued: deque[Job] = deque()
+        self._held: dict[str, Job] = {}
+        self._pollers: deque[tuple[int, asyncio.Future[Job]]] = deque()
+        # Answered or given up: a late result for one of these is accepted and dropped.
+        self._past: deque[str] = deque(maxlen=10_000)
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for a replica."""
+        return len(self._queued)
+
+    def held(self, replica: int) -> list[Job]:
+        """The jobs that a replica has fetched and not answered, oldest first."""
+        return [job for job in self._held.values() if job.replica == replica]
+
+    def submit(self, function: str, query: object) -> Job:
+        """Queue a call; its answer arrives in `job.answer`."""
+        job = Job(function, query)
+        self._queued.append(job)
+        self._hand_out()
+        return job
+
+    def give_up(self, job: Job) -> None:
+        """Forget a call whose caller no longer waits; a replica that holds it stays busy with it."""
+        if job in self._queued:
+            self._queued.remove(job)
+        job.answer.cancel()
+
+    async def next_job(self, replica: int, seconds: float) -> Job | None:
+        """The next job for a replica, or None when there is none for it within `seconds`."""
+        waiting: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._pollers.append((replica, waiting))
+        self._hand_out()
+        try:
+            done, _ = await asyncio.wait({waiting}, timeout=seconds)
+        except asyncio.CancelledError:
+            # The replica hung up; a job that was on its way to it goes back to the front.
+            if waiting.done():
+                self._return(waiting.result())
+            raise
+        finally:
+            self._pollers = deque(p for p in self._pollers if p[1] is not waiting)
+        return waiting.result() if done else None
+
+    def knows(self, job_id: str) -> bool:
+        """Whether a job of this id was ever handed out."""
+        return job_id in self._held or job_id in self._past
+
+    def interrupt(self, job_id: str) -> None:
+        """Note that the upload of a result broke off; the SDK posts again."""
+        if job_id in self._held:
+            self._held[job_id].interrupted = True
+
+    def finish(self, job_id: str, answer: Posted | CmError) -> None:
+        """Take the result that a replica posted for a job; the first one counts."""
+        job = self._held.pop(job_id, None)
+        if job is None:
+            return
+        self._past.append(job_id)
+        if isinstance(answer, CmError):
+            job.fail(answer)
+        elif job.interrupted and answer.streamed:
+            job.fail(_BROKEN_STREAM)
+        elif not job.answer.done():
+            job.answer.set_result(answer)
+        self._hand_out()
+
+    def drop(self, replica: int, error: CmError) -> list[str]:
+        """Answer the callers of all jobs that a replica holds with an error; gives the job ids."""
+        dropped = [job.id for job in self.held(replica)]
+        for job_id in dropped:
+            self.finish(job_id, error)
+        return dropped
+
+    def drop_queued(self, error: CmError) -> None:
+        """Answer the callers of all jobs that no replica has fetched with an error."""
+        while self._queued:
+            self._queued.popleft().fail(error)
+
+    def _return(self, job: Job) -> None:
+        self._held.pop(job.id, None)
+        job.replica = job.started_at = None
+        self._queued.appendleft(job)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give queued jobs to waiting replicas that have room."""
+        for replica, waiting in list(self._pollers):
+            if not self._queued:
+                return
+            if waiting.done() or len(self.held(replica)) >= self.concurrency:
+                continue
+            job = self._queued.popleft()
+            job.replica, job.started_at = replica, time.perf_counter()
+            self._held[job.id] = job
+            waiting.set_result(job)

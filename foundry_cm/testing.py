@@ -1,0 +1,132 @@
+"""For a module's own tests: the module under the local Foundry, called from ordinary functions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.functions import Function
+from foundry_cm.project import Project
+from foundry_cm.runtime import LocalFoundry, Reporter, Settings
+
+
+class CallFailed(AssertionError):
+    """The module died, raised, or gave a result that Foundry could not use."""
+
+
+class EventRefused(ValueError):
+    """The event does not fit the function's declared inputs; the module never saw it."""
+
+
+class Foundry:
+    """A module running under the local Foundry; use it as a context manager.
+
+    `command` and the size limit default to what `cm serve` would use in `folder`; `settings` are
+    those of `foundry_cm.runtime.Settings`.
+    """
+
+    def __init__(
+        self, folder: Path | str = ".", command: Sequence[str] = (), **settings: Any
+    ) -> None:
+        project = Project.read(Path(folder))
+        self._settings = Settings(
+            command=project.command(command),
+            folder=project.folder,
+            **{
+                "max_megabytes": project.max_megabytes,
+                "timeout_seconds": 60.0,
+                "restart": False,
+                **settings,
+            },
+        )
+        self._log = _Log()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._foundry: LocalFoundry | None = None
+
+    def __enter__(self) -> Foundry:
+        self._thread.start()
+        try:
+            self._foundry = self._run(self._open())
+        except BaseException:
+            self._close_loop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._foundry:
+            self._run(self._foundry.__aexit__())
+        self._close_loop()
+
+    async def _open(self) -> LocalFoundry:
+        foundry = LocalFoundry(self._settings, self._log)
+        await foundry.__aenter__()
+        try:
+            await foundry.ready()
+        except BaseException:
+            await foundry.__aexit__()
+            raise
+        return foundry
+
+    @property
+    def local(self) -> LocalFoundry:
+        """The local Foundry itself, for what this class does not offer."""
+        if self._foundry is None:
+            raise RuntimeError("Use Foundry as a context manager: with Foundry() as foundry: ...")
+        return self._foundry
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """The functions that the module declared, by name."""
+        return self.local.functions
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the local Foundry noticed about the declared functions."""
+        return self._log.warnings
+
+    @property
+    def output(self) -> str:
+        """The last lines that the module printed."""
+        return "\n".join(self._log.lines)
+
+    def call(self, function: str, event: Any, *, timeout: float | None = None) -> Any:
+        """The result of one call as JSON data; `timeout` in seconds.
+
+        Raises `EventRefused` for an event (or function name) that Foundry would refuse, and
+        `CallFailed` for everything that goes wrong after that.
+        """
+        try:
+            return self._run(self.local.call(function, event, timeout)).value
+        except CmError as error:
+            raise _as_test_error(error) from None
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _close_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _as_test_error(error: CmError) -> Exception:
+    text = "\n".join(filter(None, [error.what, error.where, error.fix, error.details]))
+    return EventRefused(text) if error.exit_code == USAGE else CallFailed(text)
+
+
+class _Log(Reporter):
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=1000)
+        self.warnings: list[str] = []
+
+    def line(self, replica: int, text: str) -> None:
+        self.lines.append(text)
+
+    def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
+        self.warnings = list(warnings)

@@ -1,0 +1,102 @@
+"""Start-up of the module, owned by the template: `copier update` replaces this file, so edit app.py instead."""
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, NoReturn, TypeVar, cast
+
+from compute_modules import startup as sdk
+from compute_modules.annotations import function
+from compute_modules.function_registry.function_registry import REGISTERED_FUNCTIONS, STREAMING
+
+from results import to_json
+
+__all__ = ["CallerError", "function", "load", "start"]
+
+# The SDK's exit hook would start the module even after app.py failed to import, with functions missing.
+atexit.unregister(sdk.start_compute_module)
+
+# Foundry imports app.py at build time to read its types from standard output, so logs keep out of there.
+INFERENCE = sdk.DISABLE_STARTUP
+logging.basicConfig(
+    level=logging.INFO,
+    format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    stream=sys.stderr if INFERENCE else sys.stdout,
+)
+log = logging.getLogger(__name__)
+
+Asset = TypeVar("Asset")
+
+
+class CallerError(Exception):
+    """A mistake of the caller: raised in a handler, its message is what the caller gets to read."""
+
+
+def load(loader: Callable[[], Asset]) -> Asset:
+    """Run `loader` once, while the container starts, and log how long it took.
+
+    When Foundry imports app.py only to read its types, nothing is loaded and the asset is None.
+    """
+    if INFERENCE:
+        return cast(Asset, None)
+    began = time.perf_counter()
+    asset = loader()
+    name = getattr(loader, "__name__", "asset")
+    log.info("%s took %.2f s", name, time.perf_counter() - began)
+    return asset
+
+
+def start() -> None:
+    """Serve the registered functions until Foundry stops the container."""
+    if "RUNTIME_HOST" not in os.environ:
+        sys.exit("This module runs inside Foundry. To run it on this machine: cm serve")
+    if not REGISTERED_FUNCTIONS:
+        sys.exit("app.py registers no function: decorate the handler with @function")
+    # Process 1 of a container ignores these signals unless it handles them.
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    for name, handler in REGISTERED_FUNCTIONS.items():
+        REGISTERED_FUNCTIONS[name] = _guarded(name, handler, STREAMING[name])
+    log.info("Serving %s", ", ".join(REGISTERED_FUNCTIONS))
+    # The SDK's default, a process pool, forks: a loaded model hangs and a crashed worker loses its job.
+    sdk.start_compute_module(concurrency_type=sdk.ConcurrencyType.THREAD_POOL)
+
+
+def _stop(signum: int, _frame: FrameType | None) -> NoReturn:
+    log.info("Stopping on %s", signal.Signals(signum).name)
+    sys.exit(0)
+
+
+def _guarded(name: str, handler: Callable[..., Any], streaming: bool) -> Callable[..., Any]:
+    """The handler with results as plain JSON values, and failures without internals."""
+
+    def failure(error: BaseException, job_id: str) -> dict[str, str]:
+        if isinstance(error, CallerError):
+            log.info("%s refused job %s: %s", name, job_id, error)
+            return {"exception": str(error)}
+        log.error("%s failed on job %s", name, job_id, exc_info=error)
+        return {"exception": f"{name} failed on job {job_id}; the log of the module says why."}
+
+    def stream(items: Iterable[Any], job_id: str) -> Iterator[Any]:
+        try:
+            for index, item in enumerate(items):
+                yield to_json(item, f"{name}()[{index}]")
+        except Exception as error:
+            yield failure(error, job_id)
+
+    def call(context: Any, event: Any) -> Any:
+        job_id = context["jobId"] if isinstance(context, dict) else context.jobId
+        try:
+            result = handler(context, event)
+            if streaming and isinstance(result, Iterable) and not isinstance(result, dict):
+                return stream(result, job_id)
+            return to_json(result, f"{name}()")
+        except (Exception, SystemExit) as error:
+            return failure(error, job_id)
+
+    return call
