@@ -56,14 +56,6 @@ class Function:
                 exit_code=USAGE,
             )
 
-    def read_result(self, body: bytes, *, streamed: bool) -> Any:
-        """The value in a posted result.
-
-        Raises `CmError` where the result is the SDK's failure envelope, is not JSON, or does not
-        match the declared output.
-        """
-        return read_result(self, body, streamed=streamed)
-
     def result_problem(self, value: Any) -> tuple[str, str | None] | None:
         """What keeps a value from being the declared output, or None."""
         return datatypes.problem(self._result_checker, value, "result")
@@ -134,14 +126,23 @@ def _empty(data_type: datatypes.DataType, path: str) -> list[str]:
     ]
 
 
-def read_result(function: Function | None, body: bytes, *, streamed: bool) -> Any:
+def read_result(function: Function | None, body: bytes, chunks: int) -> Any:
     """The value in a posted result; `function` is None where the module declares no functions.
 
     The SDK streams a result as JSON documents with nothing between them, and posts a failure as an
     ordinary result, `{"exception": ...}` or `{"error": ...}`
-    (`compute_modules.client.internal_query_client`, SDK 0.34).
+    (`compute_modules.client.internal_query_client`, SDK 0.34). A streamed result came in `chunks`,
+    one for each item; any other has 0. Raises `CmError` where the result is a failure, is not JSON,
+    or does not match the declared output.
     """
+    streamed = chunks > 0
     documents = _documents(body)
+    if chunks > len(documents) > 0 and any(isinstance(item, int | float) for item in documents):
+        raise CmError(
+            f"The {chunks} streamed items run together: as {body[:40]!r} nobody can tell them apart",
+            fix="Stream text or records, not bare numbers.",
+            code="InvalidResult",
+        )
     if not documents and not streamed:
         raise CmError("The result is empty, not JSON", code="InvalidResult", fix="Return a value.")
     whole = documents[0] if len(documents) == 1 else documents

@@ -22,9 +22,18 @@ class Failure:
     trimmed: str | None
 
 
+def is_in(text: str) -> bool:
+    """Whether a text holds a traceback."""
+    return _HEAD in text or any(_FRAME.match(line) for line in text.splitlines())
+
+
 def read(text: str) -> Failure:
     """The last traceback in a text such as a module's output or the SDK's failure envelope."""
     before, head, body = text.rpartition(_HEAD)
+    if not head:
+        # Python shows a file that it cannot parse without the heading.
+        before, head, body = text.partition('  File "')
+        body = head + body
     if not head:
         return Failure(text.strip().rstrip(":"), None, None)
     frames, last = _split(body)

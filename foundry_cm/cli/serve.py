@@ -113,8 +113,7 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
 
 async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
     async for files in changed_files(project.watched, stop):
-        names = ", ".join(os.path.relpath(file, project.folder) for file in files[:3])
-        names += f" and {len(files) - 3} more" if len(files) > 3 else ""
+        names = _names(files, project.folder)
         try:
             check_syntax(files)
         except CmError as error:
@@ -124,6 +123,11 @@ async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) 
         say(f"{names} changed: starting the module anew", "cyan")
         with contextlib.suppress(asyncio.CancelledError):
             await foundry.reload(f"{names} changed")
+
+
+def _names(files: list[Path], folder: Path) -> str:
+    shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
+    return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _show_banner(settings: Settings, port: int, panel: str) -> None:

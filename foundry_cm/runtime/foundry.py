@@ -254,7 +254,7 @@ class LocalFoundry:
         ended = time.perf_counter()
         started = job.started_at or ended
         return CallResult(
-            value=read_result(function, posted.body, streamed=posted.streamed),
+            value=read_result(function, posted.body, posted.chunks),
             job_id=job.id,
             replica=job.replica or 0,
             seconds=ended - started,

@@ -17,10 +17,15 @@ from foundry_cm.errors import CmError
 
 @dataclass(frozen=True)
 class Posted:
-    """A result as a replica posted it."""
+    """A result as a replica posted it; a streamed one came in this many chunks, otherwise 0."""
 
     body: bytes
-    streamed: bool
+    chunks: int = 0
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it came in chunks, as a generator's items do."""
+        return self.chunks > 0
 
 
 @dataclass

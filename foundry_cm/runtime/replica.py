@@ -97,7 +97,7 @@ class Replica:
     def early_traceback(self) -> tracebacks.Failure | None:
         """A traceback printed before the functions were declared: the SDK started all the same."""
         text = "\n".join(self._output)
-        return tracebacks.read(text) if "Traceback (most recent call last):" in text else None
+        return tracebacks.read(text) if tracebacks.is_in(text) else None
 
     def live_workers(self) -> set[int]:
         """The process ids of its children that run the same command: the SDK's process pool."""
@@ -191,7 +191,7 @@ class Replica:
             how = f"was killed by {signal.Signals(-code).name}"
         text = "\n".join(self._output)
         when = "" if self.declared else " before it declared its functions"
-        if "Traceback (most recent call last):" in text:
+        if tracebacks.is_in(text):
             failure = tracebacks.read(text)
             return CmError(
                 f"The module {how}{when}: {failure.summary}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -14,8 +13,6 @@ from foundry_cm.runtime.mounts import JOB_PATH, RESTART_PATH, RESULT_PATH, SCHEM
 
 # The only figure ever published for how long the runtime holds a poll (documentation of the beta).
 LONG_POLL_SECONDS = 5.0
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Runtime(Protocol):
@@ -40,51 +37,47 @@ class Runtime(Protocol):
 def create_app(runtime: Runtime) -> web.Application:
     """The application that serves the runtime's routes, and 404 for every other."""
 
-    @web.middleware
-    async def authenticate(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    def identify(request: web.Request) -> int:
         replica = runtime.replica_of(request.headers.get("Module-Auth-Token", ""))
         if replica is None:
             raise web.HTTPUnauthorized(text="The Module-Auth-Token header is missing or wrong.")
-        request["replica"] = replica
-        return await handler(request)
+        return replica
 
     async def get_job(request: web.Request) -> web.StreamResponse:
-        replica: int = request["replica"]
+        replica = identify(request)
         runtime.polled(replica)
         job = await runtime.jobs.next_job(replica, LONG_POLL_SECONDS)
         return web.Response(status=204) if job is None else web.json_response(job.envelope())
 
     async def post_result(request: web.Request) -> web.StreamResponse:
+        identify(request)
         job_id = request.match_info["job_id"]
         if not runtime.jobs.knows(job_id):
             raise web.HTTPNotFound(text=f"There is no job {job_id}.")
-        streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         try:
-            body = await _read(request, runtime.max_bytes)
+            posted = await _read(request, runtime.max_bytes)
         except BaseException:
             runtime.jobs.interrupt(job_id)
             raise
-        if body is None:
-            runtime.jobs.finish(job_id, _too_large(runtime.max_bytes))
-        else:
-            runtime.jobs.finish(job_id, Posted(body, streamed))
+        runtime.jobs.finish(job_id, posted or _too_large(runtime.max_bytes))
         return web.Response(status=204)
 
     async def post_schemas(request: web.Request) -> web.StreamResponse:
+        replica = identify(request)
         try:
             schemas = json.loads(await request.read())
         except ValueError:
             schemas = None
         if not isinstance(schemas, list):
             raise web.HTTPBadRequest(text="The body must be a JSON array of function schemas.")
-        runtime.declared(request["replica"], schemas)
+        runtime.declared(replica, schemas)
         return web.Response(status=204)
 
     async def post_restart(request: web.Request) -> web.StreamResponse:
         # 200 with a list: on 204 the SDK gives up after five tries and dies.
-        return web.json_response(runtime.restarted(request["replica"]))
+        return web.json_response(runtime.restarted(identify(request)))
 
-    app = web.Application(middlewares=[authenticate], client_max_size=2**26)
+    app = web.Application(client_max_size=2**26)
     app.router.add_get(JOB_PATH, get_job)
     app.router.add_post(f"{RESULT_PATH}/{{job_id}}", post_result)
     app.router.add_post(SCHEMA_PATH, post_schemas)
@@ -92,15 +85,17 @@ def create_app(runtime: Runtime) -> web.Application:
     return app
 
 
-async def _read(request: web.Request, max_bytes: int) -> bytes | None:
-    """The whole body, or None where it is over the limit (it is read to its end all the same)."""
+async def _read(request: web.Request, max_bytes: int) -> Posted | None:
+    """The whole result, or None where it is over the limit (it is read to its end all the same)."""
     body = bytearray()
-    fits = True
-    async for chunk in request.content.iter_any():
-        fits = fits and len(body) + len(chunk) <= max_bytes
+    fits, chunks = True, 0
+    async for part, ends_chunk in request.content.iter_chunks():
+        fits = fits and len(body) + len(part) <= max_bytes
+        chunks += ends_chunk
         if fits:
-            body += chunk
-    return bytes(body) if fits else None
+            body += part
+    streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    return Posted(bytes(body), max(chunks, 1) if streamed else 0) if fits else None
 
 
 def _too_large(max_bytes: int) -> CmError:

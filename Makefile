@@ -1,0 +1,32 @@
+# `make demo` and `make test` do all their own set-up: they need Python 3.10 or newer, git and make.
+
+PYTHON ?= python3
+RUN = .venv/bin/python -m
+
+.PHONY: demo test test-fast lint bench clean
+
+demo: .venv/ready
+	$(RUN) tests.demo
+
+test: .venv/ready lint
+	$(RUN) pytest -n auto --dist worksteal -rs
+
+test-fast: .venv/ready
+	$(RUN) pytest -n auto -m "not slow and not container and not node"
+
+lint: .venv/ready
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+bench: .venv/ready
+	$(RUN) tests.bench
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv/bin/pip install --quiet --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,92 @@
+"""Fixtures: the working tree as a released template, modules rendered from it, isolation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from copier import run_copy
+
+REPOSITORY = Path(__file__).parent.parent
+QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
+
+
+def git(folder: Path, *args: str) -> str:
+    """Run git in a folder; a failure shows git's own words."""
+    done = subprocess.run(["git", *args], cwd=folder, text=True, capture_output=True)
+    assert done.returncode == 0, f"git {' '.join(args)}: {done.stderr}"
+    return done.stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything in a folder, which becomes a repository where it is none."""
+    if not (folder / ".git").exists():
+        git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "--allow-empty", "-m", message)
+
+
+def snapshot(folder: Path, tag: str) -> Path:
+    """The working tree, without what git ignores, as a repository of its own with one tag."""
+    listed = git(REPOSITORY, "ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    for name in filter(None, listed):
+        source, target = REPOSITORY / name, folder / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+            target.chmod(source.stat().st_mode)
+    commit(folder, "the working tree")
+    git(folder, "tag", tag)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _isolated(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the developer's git configuration, Copier settings and Copier cache out of the tests."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "settings.yml").write_text("{}\n")
+    os.environ.update(
+        GIT_CONFIG_GLOBAL=os.devnull,
+        GIT_CONFIG_NOSYSTEM="1",
+        COPIER_SETTINGS_PATH=str(home / "settings.yml"),
+        COPIER_CACHE_DIR=str(home / "cache"),
+        **{
+            f"GIT_{role}_{what}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "test"), ("EMAIL", "test@example.com"))
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def template(_isolated: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working tree as version 1000.0.0 of the template."""
+    return snapshot(tmp_path_factory.mktemp("template"), "v1000.0.0")
+
+
+Render = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Render a module with the default answers and those given, trusting the template with nothing."""
+
+    def run(folder: Path | None = None, **answers: Any) -> Path:
+        unknown = answers.keys() - QUESTIONS
+        assert not unknown, f"copier.yml asks no {unknown}"
+        target = folder or tmp_path_factory.mktemp("module")
+        run_copy(str(template), target, data=answers, defaults=True, quiet=True, overwrite=True)
+        return target
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def search_module(render: Render) -> Path:
+    """A module with the default answers; tests must not change it."""
+    return render(module_name="parts-search")

@@ -1,0 +1,260 @@
+"""Modules that run, die, come back and stream, through the official SDK."""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from foundry_cm.errors import CmError
+from foundry_cm.testing import CallFailed, EventRefused, Foundry
+from tests.conftest import Render
+from tests.interpreters import interpreter
+from tests.runtime.conftest import HEAD, PROCESSES, Serve
+
+ECHO = """
+@function
+def echo(context, event: Payload) -> str:
+    return event.text
+"""
+OLDEST_SDK = "foundry-compute-modules==0.31.0"
+
+
+def test_oldest_sdk_that_the_requirements_admit_answers(render: Render, tmp_path: Path) -> None:
+    requirement = (render() / "requirements-template.txt").read_text().splitlines()[-1]
+    assert requirement.startswith(OLDEST_SDK.replace("==", ">=").removesuffix(".0"))
+    module = render(tmp_path / "module", example="blank")
+    with Foundry(module, [interpreter("3.11", OLDEST_SDK), "src/app.py"]) as foundry:
+        assert foundry.call("process", {"text": "hi"}) == {"text": "hi", "length": 0}
+
+
+def test_typed_context_and_plain_context_both_reach_the_handler(serve: Serve) -> None:
+    body = """
+    from compute_modules.context import QueryContext
+
+    @function
+    def typed(context: QueryContext, event: Payload) -> str:
+        return context.jobId
+
+    @function
+    def plain(context, event: Payload) -> str:
+        return context["jobId"]
+    """
+    with serve(body) as foundry:
+        assert (
+            len(foundry.call("typed", {"text": ""}))
+            == len(foundry.call("plain", {"text": ""}))
+            == 36
+        )
+
+
+def test_streaming_function_gives_all_its_items(serve: Serve) -> None:
+    body = """
+    from typing import Iterable
+
+    @function(streaming=True)
+    def letters(context, event: Payload) -> Iterable[str]:
+        yield from "abc"
+
+    @function(streaming=True)
+    def numbers(context, event: Payload) -> Iterable[int]:
+        yield from range(3)
+
+    @function(streaming=True)
+    def none(context, event: Payload) -> Iterable[int]:
+        yield from ()
+    """
+    with serve(body) as foundry:
+        assert foundry.call("letters", {"text": ""}) == ["a", "b", "c"]
+        assert foundry.call("none", {"text": ""}) == []
+        with pytest.raises(CallFailed, match="The 3 streamed items run together: as b'012'"):
+            foundry.call("numbers", {"text": ""})
+
+
+def test_stream_that_breaks_off_is_a_failure_not_a_short_answer(serve: Serve) -> None:
+    body = """
+    from typing import Iterable
+
+    @function(streaming=True)
+    def count(context, event: Payload) -> Iterable[int]:
+        yield 1
+        raise ValueError("after the first")
+    """
+    with serve(body) as foundry:
+        with pytest.raises(CallFailed, match="The streamed result broke off"):
+            foundry.call("count", {"text": ""})
+
+
+def test_stream_of_a_rendered_module_ends_with_the_failure(render: Render, tmp_path: Path) -> None:
+    module = render(tmp_path / "module", example="blank")
+    app = module / "src/app.py"
+    text = (
+        app.read_text()
+        .replace("@function\n", "@function(streaming=True)\n")
+        .replace("-> ProcessResult", "-> list[ProcessResult]")
+    )
+    start = text.index("    return ProcessResult(")
+    text = (
+        text[:start]
+        + '    yield ProcessResult(text="one", length=1)\n    raise ValueError("secret")\n\n\nif __name__ == "__main__":\n    start()\n'
+    )
+    app.write_text(text)
+    with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
+        with pytest.raises(CallFailed, match="process failed on job"):
+            foundry.call("process", {"text": ""})
+        assert "ValueError: secret" in foundry.output
+
+
+EVENTS = [
+    ({}, "event.text is missing"),
+    ({"text": 1}, "event.text is 1, not text"),
+    ({"text": None}, "event.text is null, not text"),
+    ({"text": "", "more": 1}, "event.more is not a field of this record"),
+    ({"txet": ""}, 'event.txet is not a field of this record\nDid you mean "text"?'),
+    ([], "event is a list, not a record"),
+]
+
+
+@pytest.mark.parametrize(("event", "reason"), EVENTS, ids=[str(event) for event, _ in EVENTS])
+def test_event_is_refused_before_the_module_sees_it(
+    serve: Serve, event: object, reason: str
+) -> None:
+    with serve(ECHO + "    print('seen')\n") as foundry:
+        with pytest.raises(EventRefused) as refused:
+            foundry.call("echo", event)
+        assert reason in str(refused.value)
+        assert "seen" not in foundry.output
+
+
+def test_path_of_a_refused_field_goes_into_lists_and_records(serve: Serve) -> None:
+    body = """
+    @dataclass
+    class Line:
+        price: float
+
+    @dataclass
+    class Order:
+        lines: list[Line]
+
+    @function
+    def total(context, event: Order) -> float:
+        return sum(line.price for line in event.lines)
+    """
+    with serve(body) as foundry:
+        assert foundry.call("total", {"lines": [{"price": 1.5}, {"price": 2}]}) == 3.5
+        with pytest.raises(EventRefused, match=r'event\.lines\[1\]\.price is "2", not a number'):
+            foundry.call("total", {"lines": [{"price": 1.5}, {"price": "2"}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "raise RuntimeError('no weights')",
+            "exited with code 1 before it declared its functions: RuntimeError: no weights",
+        ),
+        (
+            "import nothing_of_that_name",
+            "ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        ),
+        ("x = (", "SyntaxError: '(' was never closed"),
+        ("sys.exit(3)", "exited with code 3 before it declared its functions and printed nothing"),
+        ("print('bye'); sys.exit(0)", "exited with code 0 before it declared its functions: bye"),
+    ],
+)
+def test_module_that_dies_at_its_start_is_reported_with_the_reason(
+    serve: Serve, body: str, reason: str
+) -> None:
+    with pytest.raises(CmError) as died:
+        with serve(body + "\n", head="import sys\n", tail=""):
+            pass
+    assert reason in died.value.what
+    if "Error" in reason:
+        assert died.value.where is not None
+        assert died.value.where.split("/")[-1].startswith("app.py:")
+
+
+def test_command_that_does_not_exist_is_a_plain_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        CmError, match="The module cannot be started: no-such-program: No such file"
+    ):
+        with Foundry(tmp_path, ["no-such-program"]):
+            pass
+
+
+def test_dead_module_comes_back(serve: Serve) -> None:
+    body = """
+    @function
+    def crash(context, event: Payload) -> str:
+        if event.text:
+            os._exit(7)
+        return "alive"
+    """
+    with serve(body, restart=True) as foundry:
+        with pytest.raises(CallFailed, match="exited with code 7"):
+            foundry.call("crash", {"text": "now"})
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert foundry.call("crash", {"text": ""}) == "alive"
+                break
+            except CallFailed:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+
+def test_replicas_share_one_queue(serve: Serve) -> None:
+    body = """
+    @function
+    def pid(context, event: Payload) -> int:
+        time.sleep(0.3)
+        return os.getpid()
+    """
+    with serve(body, replicas=2) as foundry, ThreadPoolExecutor(4) as threads:
+        pids = set(threads.map(lambda _: foundry.call("pid", {"text": ""}), range(4)))
+    assert len(pids) == 2
+
+
+@pytest.mark.parametrize(
+    "tail", [PROCESSES, 'import subprocess\nsubprocess.Popen(["sleep", "600"])\n' + PROCESSES]
+)
+def test_no_process_is_left_behind(serve: Serve, tail: str) -> None:
+    with serve(ECHO, tail=tail, concurrency=3) as foundry:
+        process = foundry.local.replicas[0]._process
+        assert process is not None
+        family = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
+        assert len(family) > 3
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    _, left = psutil.wait_procs(family, timeout=1)
+    # One that nobody has collected yet has ended all the same.
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_module_that_declares_nothing_is_called_all_the_same(serve: Serve) -> None:
+    body = """
+    import requests
+    URI, HEADERS = os.environ, {"Module-Auth-Token": open(os.environ["MODULE_AUTH_TOKEN"]).read()}
+    CA = os.environ["DEFAULT_CA_PATH"]
+    while True:
+        answer = requests.get(URI["GET_JOB_URI"], headers=HEADERS, verify=CA)
+        if answer.status_code == 200:
+            job = answer.json()["computeModuleJobV1"]
+            requests.post(URI["POST_RESULT_URI"] + "/" + job["jobId"], data=b"42", headers=HEADERS, verify=CA)
+    """
+    with serve(body, head="import os\n", tail="") as foundry:
+        assert foundry.call("any", {"x": 1}) == 42
+
+
+def test_hand_written_module_needs_no_dockerfile_and_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/app.py").write_text(HEAD + ECHO + PROCESSES)
+    with Foundry(tmp_path) as foundry:
+        assert foundry.call("echo", {"text": "hi"}) == "hi"

@@ -1,0 +1,345 @@
+"""The runtime's routes, files and variables, as any client in any language meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from foundry_cm.errors import CmError
+from foundry_cm.runtime import LocalFoundry, Settings
+
+# A module that does nothing but tell which variables it was given.
+IDLE = "import json, os, time; json.dump(dict(os.environ), open('env', 'w')); os.rename('env', 'env.json'); time.sleep(600)"
+SCHEMA = [
+    {
+        "functionName": "echo",
+        "inputs": [
+            {
+                "name": "text",
+                "required": True,
+                "constraints": [],
+                "dataType": {"type": "string", "string": {}},
+            }
+        ],
+        "output": {"type": "single", "single": {"dataType": {"type": "string", "string": {}}}},
+    }
+]
+
+
+@dataclass
+class Client:
+    """A client of the runtime, written by hand."""
+
+    foundry: LocalFoundry
+    env: dict[str, str]
+    session: aiohttp.ClientSession
+    tls: ssl.SSLContext
+
+    async def send(
+        self, method: str, uri: str, token: str | None = None, **options: Any
+    ) -> tuple[int, bytes]:
+        own = Path(self.env["MODULE_AUTH_TOKEN"]).read_text()
+        headers = {"Module-Auth-Token": own if token is None else token}
+        async with self.session.request(
+            method, uri, headers=headers, ssl=self.tls, **options
+        ) as response:
+            return response.status, await response.read()
+
+    async def next_job(self) -> dict[str, Any] | None:
+        status, body = await self.send("GET", self.env["GET_JOB_URI"])
+        assert status in (200, 204)
+        return json.loads(body)["computeModuleJobV1"] if status == 200 else None
+
+    async def answer(self, job: dict[str, Any], body: Any) -> int:
+        return (
+            await self.send("POST", f"{self.env['POST_RESULT_URI']}/{job['jobId']}", data=body)
+        )[0]
+
+
+@asynccontextmanager
+async def client(folder: Path, **settings: Any) -> AsyncIterator[Client]:
+    """A local Foundry whose module is idle, with a client in its place."""
+    options = {
+        "command": [sys.executable, "-c", IDLE],
+        "folder": folder,
+        "restart": False,
+        **settings,
+    }
+    async with LocalFoundry(Settings(**options)) as foundry:
+        while not (folder / "env.json").exists():
+            await asyncio.sleep(0.01)
+        env = json.loads((folder / "env.json").read_text())
+        tls = ssl.create_default_context(cafile=env["CONNECTIONS_TO_OTHER_PODS_CA_PATH"])
+        async with aiohttp.ClientSession() as session:
+            yield Client(foundry, env, session, tls)
+
+
+Scenario = Callable[[Client], Awaitable[None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., None]:
+    """Run a scenario against a local Foundry."""
+
+    def run(scenario: Scenario, **settings: Any) -> None:
+        async def whole() -> None:
+            async with client(tmp_path, **settings) as speaker:
+                await asyncio.wait_for(scenario(speaker), 30)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_every_documented_variable_and_file_is_there(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        port = client.foundry.port
+        assert client.env["RUNTIME_HOST"] == "localhost"
+        assert client.env["RUNTIME_PORT"] == str(port)
+        assert client.env["RUNTIME_API"] == f"localhost:{port}"
+        assert client.env["MAX_CONCURRENT_TASKS"] == "3"
+        assert client.env["COMPUTE_SESSION_ID"].startswith("ses-")
+        assert client.env["FOUNDRY_COMPUTE_MODULE_RID"].startswith("ri.foundry.main.deployed-app.")
+        for name in ("GET_JOB", "POST_RESULT"):
+            assert (
+                client.env[f"{name}_URI"] == f"https://localhost:{port}{client.env[f'{name}_PATH']}"
+            )
+        for name in ("DEFAULT_CA_PATH", "CONNECTIONS_TO_OTHER_PODS_CA_PATH"):
+            assert "BEGIN CERTIFICATE" in Path(client.env[name]).read_text()
+        assert not Path(client.env["MODULE_AUTH_TOKEN"]).read_text().endswith("\n")
+        discovery = Path(client.env["FOUNDRY_SERVICE_DISCOVERY_V2"]).read_text()
+        assert f'api_gateway: ["https://localhost:{port}/api"]' in discovery
+
+    play(scenario, concurrency=3)
+
+
+def test_a_proxy_of_this_machine_is_kept_out_of_the_way(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet.example.com")
+
+    async def scenario(client: Client) -> None:
+        assert client.env["NO_PROXY"] == "intranet.example.com,localhost,127.0.0.1"
+
+    play(scenario)
+
+
+def test_tokens_are_private_and_nothing_is_left_behind(play: Callable[..., None]) -> None:
+    kept: list[Path] = []
+
+    async def scenario(client: Client) -> None:
+        folder = Path(client.env["DEFAULT_CA_PATH"]).parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        kept.append(folder)
+
+    play(scenario)
+    assert not kept[0].exists()
+
+
+@pytest.mark.parametrize("uri", ["GET_JOB_URI", "POST_SCHEMA_URI", "RESTART_NOTIFICATION_URI"])
+def test_wrong_token_is_refused(play: Callable[..., None], uri: str) -> None:
+    async def scenario(client: Client) -> None:
+        method = "GET" if uri.startswith("GET") else "POST"
+        assert (await client.send(method, client.env[uri], token="wrong"))[0] == 401
+        assert (await client.send(method, client.env[uri], token=""))[0] == 401
+
+    play(scenario)
+
+
+def test_connection_without_the_ca_is_refused(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await client.session.get(client.env["GET_JOB_URI"])
+
+    play(scenario)
+
+
+def test_poll_waits_and_ends_with_204(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foundry_cm.runtime.server.LONG_POLL_SECONDS", 0.3)
+
+    async def scenario(client: Client) -> None:
+        began = asyncio.get_running_loop().time()
+        assert await client.next_job() is None
+        assert asyncio.get_running_loop().time() - began >= 0.3
+
+    play(scenario)
+
+
+def test_job_carries_the_documented_fields_and_its_result_gets_204(
+    play: Callable[..., None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        call = asyncio.create_task(client.foundry.call("anything", {"text": "hi"}))
+        job = await client.next_job()
+        assert job is not None
+        assert job["queryType"] == "anything"
+        assert job["query"] == {"text": "hi"}
+        assert {"jobId", "temporaryCredentialsAuthToken", "authHeader", "userId"} < job.keys()
+        assert await client.answer(job, b'"HI"') == 204
+        assert (await call).value == "HI"
+
+    play(scenario)
+
+
+def test_concurrency_is_enforced_by_the_runtime(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        calls = [asyncio.create_task(client.foundry.call("f", n)) for n in range(3)]
+        first = await client.next_job()
+        second = await client.next_job()
+        third = asyncio.create_task(client.next_job())
+        await asyncio.sleep(0.2)
+        assert first and second and not third.done()
+        await client.answer(first, b"1")
+        job = await third
+        assert job is not None
+        await client.answer(job, b"3")
+        await client.answer(second, b"2")
+        assert [(await call).value for call in calls] == [1, 2, 3]
+
+    play(scenario, concurrency=2)
+
+
+def test_job_on_its_way_to_a_poll_that_hung_up_is_not_lost(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        for _ in range(5):
+            poll = asyncio.create_task(client.next_job())
+            await asyncio.sleep(0.05)
+            poll.cancel()
+            await asyncio.sleep(0.05)
+        call = asyncio.create_task(client.foundry.call("f", {}, 5))
+        await asyncio.sleep(0.05)
+        job = await client.next_job()
+        assert job is not None
+        await client.answer(job, b"1")
+        assert (await call).value == 1
+
+    play(scenario)
+
+
+def test_restart_notice_answers_the_callers_of_dropped_jobs(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        call = asyncio.create_task(client.foundry.call("f", {}))
+        job = await client.next_job()
+        assert job is not None
+        status, body = await client.send("POST", client.env["RESTART_NOTIFICATION_URI"])
+        assert (status, json.loads(body)) == (200, [job["jobId"]])
+        with pytest.raises(CmError, match="The module restarted while it held this call"):
+            await call
+        assert await client.answer(job, b"late") == 204
+
+    play(scenario)
+
+
+def test_result_for_a_job_that_never_was_gets_404(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        assert await client.answer({"jobId": "nonsense"}, b"1") == 404
+
+    play(scenario)
+
+
+def test_schemas_that_are_no_array_get_400(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        uri = client.env["POST_SCHEMA_URI"]
+        assert (await client.send("POST", uri, data=b"{}"))[0] == 400
+        assert (await client.send("POST", uri, json=SCHEMA))[0] == 204
+        assert client.foundry.schemas == SCHEMA
+
+    play(scenario)
+
+
+def _chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    async def body() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    return body()
+
+
+RESULTS = [
+    (b"", "The result is empty, not JSON"),
+    (b"{", "The result is not JSON: Expecting property name"),
+    (b"\xff\xfe", "The result is 2 bytes that are not JSON"),
+    (b"NaN", "The result holds NaN, which is not JSON"),
+    (b"1", "echo gave a result that does not match its declared output: result is 1, not text"),
+    (b'{"exception": "boom"}', "boom"),
+    (b'{"error": "Unknown query type"}', "Unknown query type"),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), RESULTS, ids=[repr(body) for body, _ in RESULTS])
+def test_result_that_foundry_could_not_use_is_a_failure(
+    play: Callable[..., None], body: bytes, reason: str
+) -> None:
+    async def scenario(client: Client) -> None:
+        await client.send("POST", client.env["POST_SCHEMA_URI"], json=SCHEMA)
+        call = asyncio.create_task(client.foundry.call("echo", {"text": ""}))
+        job = await client.next_job()
+        assert job is not None
+        assert await client.answer(job, body) == 204
+        with pytest.raises(CmError, match=reason):
+            await call
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [((b'{"a": 1}', b'{"a": 2}'), [{"a": 1}, {"a": 2}]), ((b'"x"', b'"y"'), ["x", "y"]), ((), [])],
+)
+def test_streamed_result_is_kept_whole(
+    play: Callable[..., None], parts: tuple[bytes, ...], value: list[Any]
+) -> None:
+    async def scenario(client: Client) -> None:
+        call = asyncio.create_task(client.foundry.call("f", {}))
+        job = await client.next_job()
+        assert job is not None
+        assert await client.answer(job, _chunks(*parts)) == 204
+        assert (await call).value == value
+
+    play(scenario)
+
+
+def test_event_and_result_over_the_limit_are_refused_with_the_way_round(
+    play: Callable[..., None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        polled = asyncio.create_task(client.next_job())
+        with pytest.raises(CmError, match="over the limit of 0.01 MB for one call") as refused:
+            await client.foundry.call("f", "x" * 20_000)
+        assert "pass a reference" in str(refused.value.fix)
+        call = asyncio.create_task(client.foundry.call("f", {}))
+        job = await polled
+        assert job is not None
+        assert await client.answer(job, b"1" * 20_000) == 204
+        with pytest.raises(CmError, match="The result is over the limit of 0.01 MB for one call"):
+            await call
+
+    play(scenario, max_megabytes=0.01)
+
+
+def test_nothing_listens_beyond_loopback(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        import psutil
+
+        listening = [
+            c.laddr.ip
+            for c in psutil.Process(os.getpid()).net_connections()
+            if c.status == "LISTEN"
+        ]
+        assert set(listening) == {"127.0.0.1"}
+
+    play(scenario)
