@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -102,7 +102,7 @@ def parse_fault(text: str) -> Fault:
 class Faults:
     """The faults of a run; `on_kill` and `on_expire` are set by whoever runs the module."""
 
-    def __init__(self, specs: tuple[str, ...] | list[str] = ()) -> None:
+    def __init__(self, specs: Iterable[str] = ()) -> None:
         self.faults = [parse_fault(spec) for spec in specs]
         self.struck: list[str] = []
         self.on_kill: Callback | None = None

@@ -98,7 +98,7 @@ class MediaSet:
 
     def location(self, item: Item) -> Path:
         """The file of an item."""
-        assert item.path is not None  # noqa: S101 - only items with a path are kept here
+        assert item.path is not None
         return self.folder / item.path
 
     def size(self, item: Item) -> int:

@@ -26,7 +26,7 @@ class Activity:
 
     lists: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
-    records_read: Counter[str] = field(default_factory=Counter)
+    records_read: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     files_read: dict[str, set[Path]] = field(default_factory=dict)
     last_change: float = field(default_factory=time.monotonic)
     lists_at_change: Counter[str] = field(default_factory=Counter)
@@ -40,11 +40,18 @@ class Activity:
         self.files_read.setdefault(alias, set()).add(path)
         self._changed()
 
-    def read_records(self, alias: str, count: int) -> None:
-        """Records of a stream were handed out."""
-        self.records_read[alias] += count
-        if count:
-            self._changed()
+    def read_records(self, alias: str, partition: str, start: int, stop: int) -> None:
+        """Records `start` to `stop` of a partition were handed out, perhaps not for the first time."""
+        if start == stop:
+            return
+        first, last = self.records_read.get((alias, partition), (start, stop))
+        self.records_read[(alias, partition)] = (min(first, start), max(last, stop))
+        self._changed()
+
+    def records(self, alias: str) -> int:
+        """How many records of a stream were handed out, each counted once."""
+        found = self.records_read.items()
+        return sum(stop - start for (name, _), (start, stop) in found if name == alias)
 
     def wrote(self, alias: str) -> None:
         """Something was uploaded or published."""

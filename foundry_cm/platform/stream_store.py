@@ -1,6 +1,6 @@
 """A stream: one file of JSON lines a partition, `partition-0.jsonl`; a record's offset is its line.
 
-An input's files are whatever `*.jsonl` lies in `data/<alias>/`, in the order of their names.
+An input's partitions are whatever `*.jsonl` lies in `data/<alias>/`, each known by its file's name.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Stream:
             names = [f"partition-{number}.jsonl" for number in range(self.state["partitions"])]
             return {str(number): self.folder / name for number, name in enumerate(names)}
         files = sorted(self.folder.glob("*.jsonl")) or [self.folder / "partition-0.jsonl"]
-        return {str(number): path for number, path in enumerate(files)}
+        return {path.stem.removeprefix("partition-"): path for path in files}
 
     def end_offsets(self) -> dict[str, int]:
         """The offset of the next record of each partition."""

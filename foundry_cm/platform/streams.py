@@ -128,8 +128,9 @@ async def get_records(request: web.Request) -> web.Response:
         start, limit = int(request.query.get("startOffset", "0")), int(request.query["limit"])
     except (KeyError, ValueError):
         raise ApiError("InvalidParameterValue", status=400) from None
-    records = stream.records(request.query.get("partitionId", "0"), start, limit)
-    request.app[REGISTRY].activity.read_records(stream.resource.alias, len(records))
+    partition = request.query.get("partitionId", "0")
+    records = stream.records(partition, start, limit)
+    _note_read(request, stream, partition, records)
     return web.json_response(_with_offsets(records))
 
 
@@ -138,6 +139,15 @@ def _writable(request: web.Request, what: str) -> Stream:
     if not stream.resource.writable:
         raise stream.denied(f"Publish{what}ToStreamPermissionDenied")
     return stream
+
+
+def _note_read(
+    request: web.Request, stream: Stream, partition: str, records: list[dict[str, Any]]
+) -> None:
+    if records:
+        start, stop = records[0]["offset"], records[-1]["offset"] + 1
+        alias = stream.resource.alias
+        request.app[REGISTRY].activity.read_records(alias, partition, start, stop)
 
 
 def _publish(request: web.Request, records: list[Any], what: str = "Record") -> web.Response:
@@ -180,11 +190,10 @@ async def raw_records(request: web.Request) -> web.Response:
         start = 0
         while start < end:
             batch = stream.records(partition, start, end - start)
+            _note_read(request, stream, partition, batch)
             found += [{"value": each["value"]} for each in batch]
             start += len(batch)
-    activity = request.app[REGISTRY].activity
-    activity.listed(stream.resource.alias)
-    activity.read_records(stream.resource.alias, len(found))
+    request.app[REGISTRY].activity.listed(stream.resource.alias)
     return web.json_response(found)
 
 
@@ -252,9 +261,8 @@ async def subscriber_read(request: web.Request) -> web.Response:
     for partition in body.get("partitionIds") or list(offsets):
         records = stream.records(partition, offsets.get(partition, 0), limit)
         limit -= len(records)
+        _note_read(request, stream, partition, records)
         found[partition] = _with_offsets(records)
         if records and body.get("autoCommit"):
             stream.set_offsets(name, {partition: records[-1]["offset"] + 1})
-    count = sum(map(len, found.values()))
-    request.app[REGISTRY].activity.read_records(stream.resource.alias, count)
     return web.json_response({"recordsByPartition": found})

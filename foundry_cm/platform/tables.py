@@ -192,6 +192,23 @@ def export(
     return sink.getvalue()
 
 
+def _open_csv(path: Path, options: Any) -> Any:
+    """A CSV file in batches, as bytes: counting must not fail on what a row holds."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with path.open("rb") as file:
+        header = file.readline().decode("utf-8-sig", "replace").strip()
+    names = [name.strip('"') for name in header.split(",")]
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()))
+    return csv.open_csv(
+        path,
+        read_options=csv.ReadOptions(use_threads=False),
+        parse_options=options,
+        convert_options=convert,
+    )
+
+
 def count_rows(path: Path) -> int:
     """How many rows or records a file of ours holds, in bounded memory; 0 for other files."""
     from pyarrow import csv, parquet
@@ -201,8 +218,15 @@ def count_rows(path: Path) -> int:
     if path.suffix == ".parquet":
         return int(parquet.read_metadata(path).num_rows)
     if path.suffix == ".csv":
-        skip = csv.ParseOptions(invalid_row_handler=lambda row: "skip", newlines_in_values=True)
-        return sum(batch.num_rows for batch in csv.open_csv(path, parse_options=skip))
+        malformed = 0
+
+        def skip(_: Any) -> str:
+            nonlocal malformed
+            malformed += 1
+            return "skip"
+
+        options = csv.ParseOptions(invalid_row_handler=skip, newlines_in_values=True)
+        return int(sum(batch.num_rows for batch in _open_csv(path, options))) + malformed
     if path.suffix in (".jsonl", ".json"):
         with path.open("rb") as file:
             return sum(1 for line in file if line.strip())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -83,6 +85,38 @@ def environment(
         "PYTHONUNBUFFERED": "1",
         **_no_proxy(),
     }
+
+
+def pipeline_environment(
+    mounts: Mounts, *, token: str, aliases: dict[str, Any], module_rid: str, port: int
+) -> dict[str, str]:
+    """The variables of a pipeline-mode replica; the files behind them are written first.
+
+    BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes). The
+    routes of jobs are left out: a pipeline answers no calls.
+    """
+    (mounts.root / "RESOURCE_ALIAS_MAP").write_text(json.dumps(aliases), encoding="utf-8")
+    renew_pipeline_token(mounts, token)
+    discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
+    discovery.write_text(_service_discovery(f"localhost:{port}"), encoding="utf-8")
+    return {
+        "BUILD2_TOKEN": str(mounts.root / "BUILD2_TOKEN"),
+        "RESOURCE_ALIAS_MAP": str(mounts.root / "RESOURCE_ALIAS_MAP"),
+        "FOUNDRY_SERVICE_DISCOVERY_V2": str(discovery),
+        "DEFAULT_CA_PATH": str(mounts.ca),
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(mounts.ca),
+        "COMPUTE_SESSION_ID": f"ses-{uuid.uuid4()}",
+        "FOUNDRY_COMPUTE_MODULE_RID": module_rid,
+        "PYTHONUNBUFFERED": "1",
+        **_no_proxy(),
+    }
+
+
+def renew_pipeline_token(mounts: Mounts, token: str) -> None:
+    """Replace the pipeline's token in one step: a reader never sees half of it."""
+    draft = mounts.root / "BUILD2_TOKEN.new"
+    draft.write_text(token, encoding="utf-8")
+    draft.replace(mounts.root / "BUILD2_TOKEN")
 
 
 def _service_discovery(address: str) -> str:

@@ -1,8 +1,9 @@
 """The connection to Foundry; owned by the template: `copier update` replaces this file."""
 
+import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import foundry_sdk
@@ -11,10 +12,11 @@ import stamina
 import yaml
 from foundry_sdk import Config, FoundryClient
 from foundry_sdk._core import ComputeModulePipelineAuth
-from foundry_sdk._core.user_token_auth_client import Token
+from foundry_sdk._core.auth_utils import Token
 from foundry_sdk._errors.palantir_qos_exception import QoSRetryHint
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 class FreshPipelineAuth(ComputeModulePipelineAuth):
@@ -40,16 +42,26 @@ def connect() -> FoundryClient:
     return FoundryClient(auth=FreshPipelineAuth(), config=config)
 
 
-def call(function: Callable[..., Result], *args: Any, **options: Any) -> Result:
+def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call the platform, again and again with growing pauses where that can help.
 
     It helps when the platform asks for patience (429, 503), fails, is out of reach, or no longer
     knows the token. A call that was cut off may have happened, so calls must bear a repetition.
     """
-    for attempt in stamina.retry_context(on=_helps, attempts=12, timeout=300, wait_initial=0.2, wait_max=30):
+    for attempt in stamina.retry_context(
+        on=_helps, attempts=12, timeout=300, wait_initial=0.2, wait_max=30
+    ):
         with attempt:
             return function(*args, **options)
     raise AssertionError("retry_context returns or raises")
+
+
+def _log_retry(details: RetryDetails) -> None:
+    reason = f"{type(details.caused_by).__name__}: {details.caused_by}".splitlines()[0]
+    log.warning("Trying again in %.1f s: %s", details.wait_for, reason[:200])
+
+
+set_on_retry_hooks([_log_retry])
 
 
 def _helps(error: Exception) -> bool:

@@ -21,7 +21,9 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 Part = tuple[int, int, Any, list[Rejected]]
 
 
-def read(path: Path, suffix: str, schema: Any, origin: str, start: int, stop: int) -> Iterator[Part]:
+def read(
+    path: Path, suffix: str, schema: Any, origin: str, start: int, stop: int
+) -> Iterator[Part]:
     """The records `start` to `stop` of a file, in parts that fit in memory.
 
     A part is its range, its fitting rows as a table, and the records that do not fit. Raises
@@ -32,7 +34,11 @@ def read(path: Path, suffix: str, schema: Any, origin: str, start: int, stop: in
     for records in _blocks(path, suffix, schema, origin):
         low, high = max(start - first, 0), min(stop - first, len(records))
         if low < high:
-            part = records.slice(low, high - low) if isinstance(records, pa.Table) else records[low:high]
+            part = (
+                records.slice(low, high - low)
+                if isinstance(records, pa.Table)
+                else records[low:high]
+            )
             fitting, rejected = _parse(part, schema, origin, first + low)
             yield first + low, first + high, fitting, rejected
         first += len(records)
@@ -110,7 +116,9 @@ def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[R
     return _parse_each(part, schema, origin, first)
 
 
-def _parse_each(lines: list[bytes], schema: Any, origin: str, first: int) -> tuple[Any, list[Rejected]]:
+def _parse_each(
+    lines: list[bytes], schema: Any, origin: str, first: int
+) -> tuple[Any, list[Rejected]]:
     """Lines of JSON one by one, where they do not parse together; empty ones are no records."""
     tables, rejected = [schema.empty_table()], []
     for number, line in enumerate(lines, first):
@@ -126,14 +134,18 @@ def _parse_each(lines: list[bytes], schema: Any, origin: str, first: int) -> tup
     return pa.concat_tables(tables), rejected
 
 
-def of_records(records: list[Any], schema: Any, origin: str, first: int) -> tuple[Any, list[Rejected]]:
+def of_records(
+    records: list[Any], schema: Any, origin: str, first: int
+) -> tuple[Any, list[Rejected]]:
     """JSON values as a table, and those that are no such records."""
     try:
         return conform(pa.Table.from_pylist(records, schema), schema, origin, first)
     except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError) as error:
         if len(records) == 1:
             reason = _misfit(records[0], schema) or str(error)
-            return schema.empty_table(), [Rejected(reason, f"{origin}, row {first + 1}", json.dumps(records[0]))]
+            return schema.empty_table(), [
+                Rejected(reason, f"{origin}, row {first + 1}", json.dumps(records[0]))
+            ]
     tables, rejected = [], []
     for number, record in enumerate(records, first):
         table, misfits = of_records([record], schema, origin, number)

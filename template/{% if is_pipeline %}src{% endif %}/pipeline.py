@@ -4,7 +4,6 @@ It reads what is new in the inputs, passes it through process() in batches, writ
 waits for more. It is killed at any time without losing or doubling a row: see targets.py.
 """
 
-import dataclasses
 import json
 import logging
 import os
@@ -22,7 +21,15 @@ import pyarrow as pa
 from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
-from records import FOUNDRY_TYPES, Rejected, SchemaError, as_text, check_result, schema_of
+from records import (
+    FOUNDRY_TYPES,
+    Rejected,
+    SchemaError,
+    as_text,
+    check_result,
+    columns_of,
+    schema_of,
+)
 from sources import Chunk, Source, files, partitions
 from targets import DatasetTarget, SecondWriter, StreamTarget, Target
 
@@ -76,7 +83,9 @@ class Pipeline:
     """Inputs, outputs and counts of one run."""
 
     def __init__(self, process: Process, reads: type, writes: type, stop: threading.Event) -> None:
-        settings = json.loads((Path(__file__).parent / "resources.json").read_text(encoding="utf-8"))
+        settings = json.loads(
+            (Path(__file__).parent / "resources.json").read_text(encoding="utf-8")
+        )
         self.process = process
         self.reads = schema_of(reads)
         self.writes = schema_of(writes)
@@ -93,10 +102,13 @@ class Pipeline:
         self.outputs: list[Target] = []
         for alias, kind in settings["outputs"].items():
             if kind == "stream":
-                self.outputs.append(StreamTarget(self.client, alias, self.resources[alias], self.errors))
+                self.outputs.append(
+                    StreamTarget(self.client, alias, self.resources[alias], self.errors)
+                )
             else:
-                columns = {field.name: FOUNDRY_TYPES[field.type] for field in dataclasses.fields(writes)}
-                self.outputs.append(self._dataset(alias, f".{settings['output_format']}", columns))
+                columns = {name: FOUNDRY_TYPES[kind] for name, kind in columns_of(writes).items()}
+                suffix = f".{settings['output_format']}"
+                self.outputs.append(self._dataset(alias, suffix, columns))
 
     def _dataset(self, alias: str, suffix: str, columns: dict[str, str]) -> DatasetTarget:
         return DatasetTarget(self.client, alias, self.resources[alias], suffix, columns)
@@ -104,7 +116,10 @@ class Pipeline:
     @property
     def datasets(self) -> list[DatasetTarget]:
         """Outputs that commit; the errors come last, for they say how far the streams are."""
-        return [*(target for target in self.outputs if isinstance(target, DatasetTarget)), self.errors]
+        return [
+            *(target for target in self.outputs if isinstance(target, DatasetTarget)),
+            self.errors,
+        ]
 
     def run(self) -> None:
         """Poll, until told to stop. The process stays alive when there is nothing to do."""
@@ -211,4 +226,11 @@ class Pipeline:
 
 def _error_table(rejected: list[Rejected]) -> Any:
     columns = ("reason", "origin", "record")
-    return pa.table({name: pa.array([getattr(each, name)[:RECORD_CHARACTERS] for each in rejected], pa.string()) for name in columns})
+    return pa.table(
+        {
+            name: pa.array(
+                [getattr(each, name)[:RECORD_CHARACTERS] for each in rejected], pa.string()
+            )
+            for name in columns
+        }
+    )

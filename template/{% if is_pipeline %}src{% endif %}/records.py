@@ -1,8 +1,7 @@
 """Record classes as columns; owned by the template: `copier update` replaces this file."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import pyarrow as pa
 
@@ -23,12 +22,18 @@ class Rejected:
     record: str
 
 
+def columns_of(record: type) -> dict[str, type]:
+    """The columns of a record class with their types; SchemaError for one that is not flat."""
+    columns: dict[str, type] = get_type_hints(record)
+    for name, kind in columns.items():
+        if kind not in ARROW_TYPES:
+            raise SchemaError(f"{record.__name__}.{name}: use str, int, float or bool")
+    return columns
+
+
 def schema_of(record: type) -> Any:
-    """The Arrow schema of a record class with fields of type str, int, float or bool."""
-    for field in dataclasses.fields(record):
-        if field.type not in ARROW_TYPES:
-            raise SchemaError(f"{record.__name__}.{field.name}: use str, int, float or bool")
-    return pa.schema([(field.name, ARROW_TYPES[field.type]) for field in dataclasses.fields(record)])
+    """The Arrow schema of a record class."""
+    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns_of(record).items()])
 
 
 def type_name(kind: Any) -> str:
@@ -41,7 +46,9 @@ def check_columns(names: list[str], schema: Any, origin: str) -> None:
     for field in schema:
         if field.name not in names:
             there = ", ".join(names)
-            raise SchemaError(f'{origin} has no column "{field.name}" ({type_name(field.type)}); it has {there}')
+            raise SchemaError(
+                f'{origin} has no column "{field.name}" ({type_name(field.type)}); it has {there}'
+            )
 
 
 def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, list[Rejected]]:
@@ -53,7 +60,9 @@ def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, 
         columns.append(values)
         for row, value in misfits.items():
             shown = "empty" if value is None else repr(value)
-            reasons.setdefault(row, f'column "{field.name}" should be {type_name(field.type)}, is {shown}')
+            reasons.setdefault(
+                row, f'column "{field.name}" should be {type_name(field.type)}, is {shown}'
+            )
     fitting = pa.table(columns, schema=schema)
     if not reasons:
         return fitting, []

@@ -58,7 +58,9 @@ class FileSource:
             copy = Path(folder) / "content"
             call(self._download, copy)
             end = sys.maxsize if stop is None else stop
-            for first, row, table, rejected in formats.read(copy, suffix, schema, self.path, start, end):
+            for first, row, table, rejected in formats.read(
+                copy, suffix, schema, self.path, start, end
+            ):
                 yield Chunk(self.name, first, row, table, rejected)
         if stop is None:
             yield Chunk(self.name, row, row, schema.empty_table(), last=True)
@@ -128,7 +130,9 @@ def files(client: FoundryClient, alias: str, resource: PipelineResource) -> list
     return found
 
 
-def partitions(client: FoundryClient, alias: str, resource: PipelineResource) -> list[PartitionSource]:
+def partitions(
+    client: FoundryClient, alias: str, resource: PipelineResource
+) -> list[PartitionSource]:
     """The partitions of a stream with their present ends."""
     branch = resource.branch or "master"
     ends = call(client.streams.Dataset.Stream.get_end_offsets, resource.rid, branch, preview=True)

@@ -102,7 +102,9 @@ class DatasetTarget:
 
     def _newest(self) -> Any:
         """The transaction that was opened last: only that one can be open."""
-        history = self._datasets.Branch.transactions(self._rid, self._branch, page_size=1, preview=True)
+        history = self._datasets.Branch.transactions(
+            self._rid, self._branch, page_size=1, preview=True
+        )
         return next(iter(history), None)
 
     def _settle(self, open_transaction: str) -> None:
@@ -124,9 +126,12 @@ class DatasetTarget:
                 self.positions.read(name)
             elif folder.startswith(f"{CHECKPOINTS}/"):
                 alias = folder.removeprefix(f"{CHECKPOINTS}/")
-                for target in (self, *self._ledgers):
-                    if target.alias == alias:
-                        target.positions.read(name)
+                self._positions(alias).read(name)
+
+    def _positions(self, alias: str) -> Positions:
+        """Those of this dataset, or of a stream whose checkpoints it keeps."""
+        kept = {stream.alias: stream.positions for stream in self._ledgers}
+        return kept.get(alias, self.positions)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
         """Upload the rows of a chunk; they count at the commit."""
@@ -168,15 +173,19 @@ class DatasetTarget:
             done = ".done" if last else ""
             name = f"{CHECKPOINTS}/{alias}/{source}.{0:012d}-{stop:012d}{done}.json"
             self._upload(name, json.dumps({"source": source, "rows": stop, "done": last}).encode())
-            for target in (self, *self._ledgers):
-                if target.alias == alias:
-                    target.positions.note(source, stop, last)
+            self._positions(alias).note(source, stop, last)
 
     def _upload(self, path: str, content: bytes) -> None:
         if self._transaction is None:
             self._transaction = self._open()
         try:
-            call(self._datasets.File.upload, self._rid, path, content, transaction_rid=self._transaction)
+            call(
+                self._datasets.File.upload,
+                self._rid,
+                path,
+                content,
+                transaction_rid=self._transaction,
+            )
         except errors.FileAlreadyExists:
             log.info("%s: %s is there already", self.alias, path)
         except errors.TransactionNotOpen:
@@ -186,7 +195,9 @@ class DatasetTarget:
         create: Callable[..., Any] = self._datasets.Transaction.create
         for _ in range(3):
             try:
-                return str(call(create, self._rid, transaction_type="APPEND", branch_name=self._branch).rid)
+                return str(
+                    call(create, self._rid, transaction_type="APPEND", branch_name=self._branch).rid
+                )
             except errors.OpenTransactionAlreadyExists:
                 self.recover()
                 if self._transaction is not None:
@@ -206,7 +217,8 @@ class DatasetTarget:
             call(self._datasets.get_schema, self._rid, branch_name=self._branch)
         except errors.SchemaNotFound:
             fields = [
-                {"name": name, "type": kind, "nullable": True} for name, kind in self._columns.items()
+                {"name": name, "type": kind, "nullable": True}
+                for name, kind in self._columns.items()
             ]
             schema = {"fieldSchemaList": fields}
             call(
@@ -221,7 +233,9 @@ class DatasetTarget:
 class StreamTarget:
     """A stream that is written, at least once: a repeated record has the same `record_key`."""
 
-    def __init__(self, client: FoundryClient, alias: str, resource: PipelineResource, ledger: DatasetTarget) -> None:
+    def __init__(
+        self, client: FoundryClient, alias: str, resource: PipelineResource, ledger: DatasetTarget
+    ) -> None:
         self.alias = alias
         self.positions = Positions()
         self._stream = client.streams.Dataset.Stream
@@ -259,7 +273,9 @@ class StreamTarget:
             if len(records) == 1:
                 record = records[0]
                 reason = f'the stream "{self.alias}" refuses it: {error.name}'
-                return [Rejected(reason, record["record_key"], json.dumps(record, ensure_ascii=False))]
+                return [
+                    Rejected(reason, record["record_key"], json.dumps(record, ensure_ascii=False))
+                ]
             half = len(records) // 2
             return self._publish(records[:half]) + self._publish(records[half:])
         return []

@@ -125,7 +125,7 @@ def test_errors_by_name(platform: LocalPlatform, client: Any) -> None:
 def test_an_input_stream_is_lines_a_person_appends(platform: LocalPlatform, client: Any) -> None:
     rid, stream = platform.rid("events"), client.streams.Dataset.Stream
     assert stream.get_end_offsets(rid, "master", preview=True) == {"0": 0}
-    path = platform.root / "data/events/today.jsonl"
+    path = platform.root / "data/events/partition-0.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text('{"id": 1, "text": "one"}\n\n{"id": 2, "text": "two"}\n')
     assert stream.get_end_offsets(rid, "master", preview=True) == {"0": 2}
@@ -134,6 +134,8 @@ def test_an_input_stream_is_lines_a_person_appends(platform: LocalPlatform, clie
     found = stream.get_records(rid, "master", limit=9, partition_id="0", preview=True)
     assert [each.value["id"] for each in found] == [1, 2, 3]
     assert [each.name for each in stream.get(rid, "master").schema_.fields] == ["id", "text"]
+    (path.parent / "archive.jsonl").write_text('{"id": 0, "text": "old"}\n')
+    assert stream.get_end_offsets(rid, "master", preview=True) == {"archive": 1, "0": 3}
 
 
 def test_subscribers_keep_their_place(platform: LocalPlatform, client: Any) -> None:
