@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench clean
+.PHONY: demo test test-fast lint bench picture clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -27,6 +27,9 @@ bench: .venv/ready
 	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	.venv/bin/pip install --quiet --editable . --group dev
 	touch $@
+
+picture: .venv/ready
+	$(RUN) docs.session
 
 clean:
 	rm -rf .venv demo

@@ -90,7 +90,7 @@ def create_app(
             }
         )
 
-    app = web.Application(middlewares=[_local_only, _errors_as_json], client_max_size=2**40)
+    app = web.Application(middlewares=[_errors_as_json, _local_only], client_max_size=2**40)
     app.router.add_get("/api/functions", functions)
     app.router.add_get("/api/schemas", schemas)
     app.router.add_get("/api/status", status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
 import sys
 from functools import lru_cache
@@ -25,6 +27,7 @@ def interpreter(version: str, *requirements: str) -> str:
     if found is None:
         pytest.skip(f"there is no Python {version} on this machine")
     folder = Path(mkdtemp(prefix=f"python-{version}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = uv("venv", "--no-python-downloads", "--python", found, str(folder))
     assert made.returncode == 0, made.stderr
     python = str(folder / "bin" / "python")

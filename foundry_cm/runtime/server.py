@@ -88,10 +88,12 @@ def create_app(runtime: Runtime) -> web.Application:
 async def _read(request: web.Request, max_bytes: int) -> Posted | None:
     """The whole result, or None where it is over the limit (it is read to its end all the same)."""
     body = bytearray()
-    fits, chunks = True, 0
+    fits, chunks, in_chunk = True, 0, False
     async for part, ends_chunk in request.content.iter_chunks():
         fits = fits and len(body) + len(part) <= max_bytes
-        chunks += ends_chunk
+        in_chunk = in_chunk or bool(part)
+        if ends_chunk and in_chunk:
+            chunks, in_chunk = chunks + 1, False
         if fits:
             body += part
     streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()

@@ -38,10 +38,10 @@ def test_nothing_asked_gives_nothing(foundry: Foundry, query: str, limit: int) -
 
 
 def test_unknown_partition_is_refused(foundry: Foundry) -> None:
-    with pytest.raises(CallFailed, match='There is no partition "pump". Known: pumps'):
+    with pytest.raises(CallFailed, match='There is no partition "pump"'):
         foundry.call("search", {"partition": "pump", "query": "pump", "limit": 1})
 
 
 def test_negative_limit_is_refused(foundry: Foundry) -> None:
-    with pytest.raises(CallFailed, match="limit is -1; give 0 or more."):
+    with pytest.raises(CallFailed, match="limit is -1"):
         foundry.call("search", {"partition": "pumps", "query": "pump", "limit": -1})

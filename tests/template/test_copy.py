@@ -184,3 +184,10 @@ def test_template_without_git_renders(template: Path, tmp_path: Path) -> None:
     run_copy(str(plain), tmp_path / "module", defaults=True, quiet=True)
     pin = (tmp_path / "module/requirements-dev.txt").read_text()
     assert f"foundry-cm @ file://{plain}" in pin
+
+
+def test_readme_names_every_question() -> None:
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    asked = {name for name, q in config.items() if not name.startswith("_") and q.get("when") is not False}
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert {name for name in asked if f"`{name}`" not in readme} == set()

@@ -1,0 +1,180 @@
+"""`make bench`: how fast the template renders and the local Foundry answers, each against its bar."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from foundry_cm.runtime import LocalFoundry, Settings
+from tests.conftest import commit, git, snapshot
+
+TRIVIAL = """
+from dataclasses import dataclass
+from compute_modules import ConcurrencyType, start_compute_module
+from compute_modules.annotations import function
+
+@dataclass
+class Payload:
+    text: str
+
+@function
+def echo(context, event: Payload) -> str:
+    return event.text
+
+if __name__ == "__main__":
+    start_compute_module(ConcurrencyType.THREAD_POOL)
+"""
+CALLS = 1500
+
+
+@dataclass
+class Figure:
+    """A measured figure and the bar it has to meet."""
+
+    name: str
+    value: float
+    unit: str
+    bar: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is on the right side of its bar."""
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+
+def seconds(*command: str | Path, cwd: Path | None = None) -> float:
+    """How long a command takes; its output is thrown away."""
+    began = time.perf_counter()
+    subprocess.run([str(word) for word in command], cwd=cwd, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def tool(name: str) -> Path:
+    """A command that is installed beside this Python."""
+    return Path(sys.executable).with_name(name)
+
+
+def render_ratio(folder: Path, template: Path) -> Figure:
+    """`copier copy` of this template against one with a single file, in turn, by the command line."""
+    single = folder / "single"
+    (single / "template").mkdir(parents=True)
+    (single / "copier.yml").write_text("_subdirectory: template\nname: {type: str, default: x}\n")
+    (single / "template/file.txt.jinja").write_text("{{ name }}\n")
+    (single / "template/{{ _copier_conf.answers_file }}.jinja").write_text(
+        "{{ _copier_answers|to_nice_yaml -}}\n"
+    )
+    commit(single, "one file")
+    git(single, "tag", "v1.0.0")
+    copy = (tool("copier"), "copy", "--defaults", "--quiet")
+    ratios = []
+    for run in range(7):
+        whole = seconds(*copy, template, folder / f"whole-{run}")
+        ratios.append(whole / seconds(*copy, single, folder / f"one-{run}"))
+    return Figure("copier copy, against a one-file template", median(ratios), "times", 1.5)
+
+
+async def round_trips(folder: Path) -> list[Figure]:
+    """Calls of a handler that does nothing, one after the other and eight at a time."""
+    (folder / "app.py").write_text(TRIVIAL)
+
+    async def serve(
+        concurrency: int, measure: Callable[[LocalFoundry], asyncio.Future[float]]
+    ) -> float:
+        settings = Settings(
+            command=[sys.executable, "app.py"], folder=folder, concurrency=concurrency
+        )
+        async with LocalFoundry(settings) as foundry:
+            await foundry.ready()
+            for _ in range(50):
+                await foundry.call("echo", {"text": "warm"})
+            return await measure(foundry)
+
+    async def p50(foundry: LocalFoundry) -> float:
+        times = []
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            await foundry.call("echo", {"text": "hi"})
+            times.append(time.perf_counter() - began)
+        return median(times) * 1000
+
+    async def rate(foundry: LocalFoundry) -> float:
+        async def caller() -> None:
+            for _ in range(CALLS // 8):
+                await foundry.call("echo", {"text": "hi"})
+
+        began = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(8)))
+        return CALLS // 8 * 8 / (time.perf_counter() - began)
+
+    return [
+        Figure("call round trip, p50", await serve(1, p50), "ms", 5),
+        Figure(
+            "calls with one replica, concurrency 1",
+            await serve(1, rate),
+            "per s",
+            350,
+            at_least=True,
+        ),
+        Figure(
+            "calls with one replica, concurrency 8",
+            await serve(8, rate),
+            "per s",
+            350,
+            at_least=True,
+        ),
+    ]
+
+
+def call_from_nothing(folder: Path, template: Path) -> Figure:
+    """`cm call search` in a fresh module, from the command to the answer."""
+    module = folder / "search"
+    seconds(tool("copier"), "copy", "--defaults", "--quiet", template, module)
+    times = [seconds(tool("cm"), "call", "search", cwd=module) for _ in range(5)]
+    return Figure("cm call search, from nothing", median(times), "s", 3)
+
+
+def demo() -> Figure:
+    """`make demo` with warm package caches."""
+    seconds(sys.executable, "-m", "tests.demo")
+    return Figure("make demo, warm caches", seconds(sys.executable, "-m", "tests.demo"), "s", 60)
+
+
+def main() -> None:
+    """Measure, print, and end with 1 where a bar is missed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        template = snapshot(folder / "template", "v1.0.0")
+        (folder / "trivial").mkdir()
+        figures = [
+            render_ratio(folder, template),
+            *asyncio.run(round_trips(folder / "trivial")),
+            call_from_nothing(folder, template),
+            demo(),
+        ]
+    table = Table("figure", "measured", "bar", "", width=100)
+    for figure in figures:
+        sign = "at least" if figure.at_least else "at most"
+        measured = f"{figure.value:.2f} {figure.unit}"
+        table.add_row(
+            figure.name,
+            measured,
+            f"{sign} {figure.bar:g} {figure.unit}",
+            "met" if figure.met else "MISSED",
+        )
+    Console().print(table)
+    sys.exit(0 if all(figure.met for figure in figures) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""A module in another language: the TypeScript SDK from npm, unmodified."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from foundry_cm.testing import CallFailed, Foundry
+
+pytestmark = [pytest.mark.node, pytest.mark.slow]
+
+MODULE = """
+import { ComputeModule } from "@palantir/compute-module";
+import { Type } from "@sinclair/typebox";
+
+new ComputeModule({
+  logger: console,
+  definitions: {
+    shout: {
+      input: Type.Object({ text: Type.String() }),
+      output: Type.String(),
+    },
+  },
+})
+  .register("shout", async ({ text }) => {
+    if (text === "") throw new Error("nothing to shout");
+    return text.toUpperCase();
+  });
+"""
+
+
+@pytest.fixture(scope="module")
+def node_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed: apt-get install nodejs npm")
+    folder = tmp_path_factory.mktemp("node")
+    (folder / "app.mjs").write_text(MODULE)
+    packages = ["@palantir/compute-module@0.2.7", "@sinclair/typebox@0.33"]
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_module_of_the_typescript_sdk_answers(node_module: Path) -> None:
+    with Foundry(node_module, ["node", "app.mjs"]) as foundry:
+        assert foundry.call("shout", {"text": "hi"}) == "HI"
+        with pytest.raises(CallFailed):
+            foundry.call("shout", {"text": ""}, timeout=3)
