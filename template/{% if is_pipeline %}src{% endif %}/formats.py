@@ -92,7 +92,7 @@ def _parquet_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
 def _json_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
     with path.open("rb") as file:
         while lines := file.readlines(BLOCK_BYTES):
-            yield lines
+            yield [line for line in lines if line.strip()]
 
 
 def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[Rejected]]:
@@ -119,18 +119,16 @@ def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[R
 def _parse_each(
     lines: list[bytes], schema: Any, origin: str, first: int
 ) -> tuple[Any, list[Rejected]]:
-    """Lines of JSON one by one, where they do not parse together; empty ones are no records."""
+    """Lines of JSON one by one, where they do not parse together."""
     tables, rejected = [schema.empty_table()], []
-    for number, line in enumerate(lines, first):
-        text = line.decode("utf-8", "replace").strip()
-        if not text:
-            continue
+    for row, line in enumerate(lines, first):
         try:
-            table, misfits = of_records([json.loads(line)], schema, origin, number)
+            table, misfits = of_records([json.loads(line)], schema, origin, row)
             tables.append(table)
             rejected += misfits
         except ValueError as error:
-            rejected.append(Rejected(f"not JSON: {error}", f"{origin}, row {number + 1}", text))
+            text = line.decode("utf-8", "replace").strip()
+            rejected.append(Rejected(f"not JSON: {error}", f"{origin}, row {row + 1}", text, row))
     return pa.concat_tables(tables), rejected
 
 
@@ -143,9 +141,9 @@ def of_records(
     except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError) as error:
         if len(records) == 1:
             reason = _misfit(records[0], schema) or str(error)
-            return schema.empty_table(), [
-                Rejected(reason, f"{origin}, row {first + 1}", json.dumps(records[0]))
-            ]
+            text = json.dumps(records[0], ensure_ascii=False)
+            refused = Rejected(reason, f"{origin}, row {first + 1}", text, first)
+            return schema.empty_table(), [refused]
     tables, rejected = [], []
     for number, record in enumerate(records, first):
         table, misfits = of_records([record], schema, origin, number)

@@ -204,20 +204,23 @@ class Pipeline:
             raise
         except Exception as error:
             log.warning("%s: process() failed and is tried again: %r", chunk.source, error)
-        return self._split(chunk.table, f"{chunk.source}, from row {chunk.start + 1}")
+        return self._split(chunk, chunk.table, 0)
 
-    def _split(self, table: Any, origin: str) -> tuple[Any, list[Rejected]]:
+    def _split(self, chunk: Chunk, table: Any, first: int) -> tuple[Any, list[Rejected]]:
         """Process ever smaller parts, until the row that fails stands alone."""
         try:
             return check_result(self.process(table), self.writes), []
+        except SchemaError:
+            raise
         except Exception as error:
             if len(table) == 1:
                 reason = f"process() raised {type(error).__name__}: {error}"
+                origin = f"{chunk.origin}, row {chunk.row(first) + 1}"
                 return self.writes.empty_table(), [Rejected(reason, origin, as_text(table, 0))]
         half = len(table) // 2
-        first, refused = self._split(table.slice(0, half), origin)
-        second, also_refused = self._split(table.slice(half), origin)
-        return pa.concat_tables([first, second]), refused + also_refused
+        rows, refused = self._split(chunk, table.slice(0, half), first)
+        more_rows, more_refused = self._split(chunk, table.slice(half), first + half)
+        return pa.concat_tables([rows, more_rows]), refused + more_refused
 
     def _commit(self) -> None:
         for target in self.datasets:

@@ -15,11 +15,15 @@ class SchemaError(Exception):
 
 @dataclass
 class Rejected:
-    """A record that could not be used: why, where it came from, and what it was."""
+    """A record that could not be used: why, where it came from, and what it was.
+
+    `row` is its place among the records of its source, where it has one.
+    """
 
     reason: str
     origin: str
     record: str
+    row: int = -1
 
 
 def columns_of(record: type) -> dict[str, type]:
@@ -67,7 +71,9 @@ def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, 
     if not reasons:
         return fitting, []
     rejected = [
-        Rejected(reason, f"{origin}, row {first_row + row + 1}", as_text(table, row))
+        Rejected(
+            reason, f"{origin}, row {first_row + row + 1}", as_text(table, row), first_row + row
+        )
         for row, reason in sorted(reasons.items())
     ]
     keep = pa.array([row not in reasons for row in range(len(table))])

@@ -1,6 +1,7 @@
 """What to read next; owned by the template: `copier update` replaces this file."""
 
 import hashlib
+import itertools
 import logging
 import re
 import sys
@@ -23,14 +24,24 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Chunk:
-    """Rows `start` to `stop` of a source; `last` when the source has no more and never will."""
+    """Rows `start` to `stop` of a source; `last` when the source has no more and never will.
+
+    `origin` names the source for people: the path of a file, the alias and partition of a stream.
+    """
 
     source: str
+    origin: str
     start: int
     stop: int
     table: Any
     rejected: list[Rejected] = field(default_factory=list)
     last: bool = False
+
+    def row(self, index: int) -> int:
+        """The place in the source of a row of the table, which lacks the rejected ones."""
+        refused = {each.row for each in self.rejected}
+        fitting = (row for row in range(self.start, self.stop) if row not in refused)
+        return next(itertools.islice(fitting, index, None), self.start)
 
 
 class Source(Protocol):
@@ -61,9 +72,9 @@ class FileSource:
             for first, row, table, rejected in formats.read(
                 copy, suffix, schema, self.path, start, end
             ):
-                yield Chunk(self.name, first, row, table, rejected)
+                yield Chunk(self.name, self.path, first, row, table, rejected)
         if stop is None:
-            yield Chunk(self.name, row, row, schema.empty_table(), last=True)
+            yield Chunk(self.name, self.path, row, row, schema.empty_table(), last=True)
 
     def _download(self, copy: Path) -> None:
         """Stream the file to the local disk: in memory it would be as large as it likes."""
@@ -108,7 +119,7 @@ class PartitionSource:
             next_start = records[-1].offset + 1
             values = [record.value for record in records]
             table, rejected = formats.of_records(values, schema, self.name, start)
-            yield Chunk(self.name, start, next_start, table, rejected)
+            yield Chunk(self.name, self.name, start, next_start, table, rejected)
             start = next_start
 
 

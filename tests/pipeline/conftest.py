@@ -10,19 +10,18 @@ from typing import Any
 import pytest
 
 from foundry_cm.testing import Pipeline
-
-from ..conftest import Render
+from tests.conftest import Render
 
 ROWS = 400
 FIELDS = {"id": "int", "text": "str"}
 # As the default one, but it takes whole rows, fails on one of them, and reads small blocks.
-PROCESS = '''
+PROCESS = """
 def process(batch: pa.Table) -> pa.Table:
     rows = batch.to_pylist()
     if any(row["text"] == "poison" for row in rows):
         raise ValueError("poison")
     return pa.Table.from_pylist([{"id": row["id"], "text": row["text"].upper()} for row in rows])
-'''
+"""
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -69,7 +68,9 @@ def pipeline(module: Callable[..., Path], tmp_path: Path) -> MakePipeline:
                 lines[7], lines[11], lines[13] = "7,poison\n", "x,row 11\n", "13,row 13,more\n"
                 made.put(alias, "a.csv", "id,text\n" + "".join(lines))
                 os.utime(made.root / "data" / alias / "a.csv", (1, 1))
-                more = [f'{{"id": {number}, "text": "row {number}"}}\n' for number in range(ROWS, 500)]
+                more = [
+                    f'{{"id": {number}, "text": "row {number}"}}\n' for number in range(ROWS, 500)
+                ]
                 made.put(alias, "b.jsonl", "".join(more))
         return made
 

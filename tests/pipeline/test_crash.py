@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import MakePipeline, refused, texts
+from tests.pipeline.conftest import MakePipeline, refused, texts
 
 pytestmark = pytest.mark.slow
 

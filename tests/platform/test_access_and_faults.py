@@ -22,8 +22,7 @@ from foundry_sdk import (
 
 from foundry_cm.errors import CmError
 from foundry_cm.platform import parse_fault
-
-from .conftest import LocalPlatform
+from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")

@@ -13,7 +13,7 @@ from foundry_sdk.v2.core.models import DatasetFieldSchema, DatasetSchema
 from foundry_sdk.v2.datasets import errors
 from pyarrow import parquet
 
-from .conftest import LocalPlatform
+from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")

@@ -9,8 +9,7 @@ import pytest
 from foundry_sdk import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
 from foundry_cm.platform import media_store
-
-from .conftest import LocalPlatform
+from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")

@@ -12,7 +12,7 @@ from foundry_sdk import BadRequestError, NotFoundError, RequestEntityTooLargeErr
 from foundry_sdk.v2.core import errors as core_errors
 from foundry_sdk.v2.streams import errors
 
-from .conftest import LocalPlatform
+from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
