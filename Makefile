@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench picture clean
+.PHONY: demo test test-fast lint bench bench-pipeline picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -22,6 +22,9 @@ lint: .venv/ready
 bench: .venv/ready
 	$(RUN) tests.bench
 
+bench-pipeline: .venv/ready
+	$(RUN) tests.pipeline.bench
+
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
@@ -30,6 +33,9 @@ bench: .venv/ready
 
 picture: .venv/ready
 	$(RUN) docs.session
+
+release-check: .venv/ready
+	$(RUN) hooks.release $(TAG)
 
 clean:
 	rm -rf .venv demo

@@ -65,8 +65,8 @@ def tool(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
-def render_ratio(folder: Path, template: Path) -> Figure:
-    """`copier copy` of this template against one with a single file, in turn, by the command line."""
+def one_file_template(folder: Path) -> Path:
+    """A template with a single file, the least that Copier can do."""
     single = folder / "single"
     (single / "template").mkdir(parents=True)
     (single / "copier.yml").write_text("_subdirectory: template\nname: {type: str, default: x}\n")
@@ -76,12 +76,26 @@ def render_ratio(folder: Path, template: Path) -> Figure:
     )
     commit(single, "one file")
     git(single, "tag", "v1.0.0")
-    copy = (tool("copier"), "copy", "--defaults", "--quiet")
-    ratios = []
+    return single
+
+
+def render_ratios(folder: Path, template: Path) -> list[Figure]:
+    """`copier copy` and `copier update` of this template and of the one-file template, in turn."""
+    single = one_file_template(folder)
+    copy, update = ((tool("copier"), verb, "--defaults", "--quiet") for verb in ("copy", "update"))
+    copies, updates = [], []
     for run in range(7):
-        whole = seconds(*copy, template, folder / f"whole-{run}")
-        ratios.append(whole / seconds(*copy, single, folder / f"one-{run}"))
-    return Figure("copier copy, against a one-file template", median(ratios), "times", 1.5)
+        modules = {template: folder / f"whole-{run}", single: folder / f"one-{run}"}
+        took = [seconds(*copy, source, module) for source, module in modules.items()]
+        copies.append(took[0] / took[1])
+        for module in modules.values():
+            commit(module, "as rendered")
+        took = [seconds(*update, module) for module in modules.values()]
+        updates.append(took[0] / took[1])
+    return [
+        Figure("copier copy, against a one-file template", median(copies), "times", 1.5),
+        Figure("copier update, against a one-file template", median(updates), "times", 2),
+    ]
 
 
 async def round_trips(folder: Path) -> list[Figure]:
@@ -157,7 +171,7 @@ def main() -> None:
         template = snapshot(folder / "template", "v1.0.0")
         (folder / "trivial").mkdir()
         figures = [
-            render_ratio(folder, template),
+            *render_ratios(folder, template),
             *asyncio.run(round_trips(folder / "trivial")),
             call_from_nothing(folder, template),
             demo(),

@@ -31,8 +31,8 @@ def commit(folder: Path, message: str) -> None:
     git(folder, "commit", "-q", "--allow-empty", "-m", message)
 
 
-def snapshot(folder: Path, tag: str) -> Path:
-    """The working tree, without what git ignores, as a repository of its own with one tag."""
+def copy_working_tree(folder: Path) -> None:
+    """Copy the working tree, without what git ignores."""
     listed = git(REPOSITORY, "ls-files", "-co", "--exclude-standard", "-z").split("\0")
     for name in filter(None, listed):
         source, target = REPOSITORY / name, folder / name
@@ -40,6 +40,17 @@ def snapshot(folder: Path, tag: str) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
             target.chmod(source.stat().st_mode)
+
+
+def replace_with_working_tree(repository: Path) -> None:
+    """Make the files of a repository those of the working tree."""
+    git(repository, "rm", "-q", "-r", ".")
+    copy_working_tree(repository)
+
+
+def snapshot(folder: Path, tag: str) -> Path:
+    """The working tree as a repository of its own with one tag."""
+    copy_working_tree(folder)
     commit(folder, "the working tree")
     git(folder, "tag", tag)
     return folder

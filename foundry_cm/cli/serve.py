@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import signal
@@ -121,8 +120,10 @@ async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) 
             say("The version before this change goes on answering.")
             continue
         say(f"{names} changed: starting the module anew", "cyan")
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             await foundry.reload(f"{names} changed")
+        except CmError as error:
+            show_error(error)
 
 
 def _names(files: list[Path], folder: Path) -> str:

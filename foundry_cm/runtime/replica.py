@@ -120,7 +120,7 @@ class Replica:
         self._output.clear()
         try:
             # A session of its own: Ctrl-C in the terminal is ours to pass on, to all its children.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 list(self._command),
                 cwd=self._folder,
                 env={**os.environ, **self._env},

@@ -62,18 +62,15 @@ def test_aliases_and_samples_follow_the_answers(render: Render) -> None:
 
 REFUSED = [
     ({"example": "search"}, "answers calls, so it needs execution_mode function"),
-    ({"inputs": {}}, "inputs: give a YAML mapping of alias to kind"),
-    ({"inputs": {"Orders": "dataset"}}, 'inputs: "Orders" is not a usable alias'),
-    (
-        {"inputs": {"orders": "table"}},
-        'inputs.orders: "table" is not a kind: use dataset or stream.',
-    ),
+    ({"inputs": {}}, "Write {alias: kind}, such as {orders: dataset, events: stream}."),
+    ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
+    ({"inputs": {"orders": "table"}}, 'orders: "table" is no kind: use dataset or stream.'),
     ({"inputs": {"images": "media_set"}}, "the official client cannot list a media set"),
-    ({"outputs": {"input": "dataset"}}, 'outputs: "input" is taken'),
-    ({"outputs": {"x-errors": "dataset"}}, 'outputs: "x-errors" is taken'),
+    ({"outputs": {"input": "dataset"}}, '"input" is taken'),
+    ({"outputs": {"x-errors": "dataset"}}, '"x-errors" is taken'),
     ({"poll_seconds": 0}, "Give 1 to 86400 seconds."),
-    ({"payload_fields": {"tags": "list[str]"}}, "payload_fields: a row of a dataset is flat"),
-    ({"result_fields": {"author": {"name": "str"}}}, "result_fields: a row of a dataset is flat"),
+    ({"payload_fields": {"tags": "list[str]"}}, "A row of a dataset is flat"),
+    ({"result_fields": {"author": {"name": "str"}}}, "A row of a dataset is flat"),
 ]
 
 

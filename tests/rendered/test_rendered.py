@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def test_linter_of_the_module_forbids_what_breaks_it_in_foundry(
     app = module / "src/app.py"
     docstring, rest = app.read_text().split("\n", 1)
     app.write_text(f"{docstring}\n\n{line}\n{rest}")
-    done = subprocess.run(["ruff", "check", "src"], cwd=module, text=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "src"], cwd=module, text=True, capture_output=True
+    )
     assert done.returncode == 1
     assert f"{rule} " in done.stdout
 

@@ -14,7 +14,8 @@ from copier import run_copy
 from copier.errors import CopierError
 from pytest_copie.plugin import Copie
 
-from tests.conftest import REPOSITORY, Render
+from tests.conftest import REPOSITORY, Render, commit
+from tests.interpreters import interpreter
 
 NESTED = {
     "text": "str",
@@ -47,6 +48,13 @@ def test_every_question_has_a_default_and_a_help() -> None:
     assert [name for name, question in questions.items() if "default" not in question] == []
     asked = {name: q for name, q in questions.items() if q.get("when") is not False}
     assert [name for name, question in asked.items() if not question.get("help")] == []
+
+
+def test_every_help_fits_on_a_line_of_a_terminal() -> None:
+    # Copier cuts a help at the width of the terminal; it puts three columns before it.
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    helps = {name: q["help"] for name, q in config.items() if isinstance(q, dict) and "help" in q}
+    assert {name: text for name, text in helps.items() if len(text) > 77 or "\n" in text} == {}
 
 
 def test_file_names_are_legal_on_every_system() -> None:
@@ -98,29 +106,29 @@ def test_blank_renders_nested_records_and_an_event_that_fits(render: Render, ret
 
 
 REFUSED = [
-    ({"module_name": "My Module"}, '"My Module" is not usable as an image name'),
-    ({"module_name": "x" * 51}, "The name has 51 characters; use at most 50."),
+    ({"module_name": "My Module"}, "Use a-z, 0-9 and hyphens, such as parts-search"),
+    ({"module_name": "x" * 51}, "Use at most 50 characters, not 51."),
     ({"description": "two\nlines"}, "Write one line."),
-    ({"function_name": "Process"}, '"Process" is not a usable function name'),
-    ({"function_name": "import"}, '"import" is a reserved word of Python: try "import_record".'),
-    ({"function_name": "load"}, '"load" is used by src/app.py itself'),
-    ({"payload_fields": "text"}, "payload_fields: give a YAML mapping of field to type"),
-    ({"payload_fields": {}}, "payload_fields: name at least one field"),
-    ({"payload_fields": {"2nd": "str"}}, 'payload_fields: "2nd" is not a usable field name'),
-    ({"payload_fields": {"class": "str"}}, '"class" is a reserved word of Python: try "class_value"'),
-    ({"payload_fields": {True: "str"}}, "YAML reads the field name true as a truth value"),
-    ({"payload_fields": {"list": "str"}}, '"list" would hide the Python name'),
-    ({"payload_fields": {"userId": "str", "user_id": "str"}}, 'two fields are called "user_id"'),
-    ({"payload_fields": {"when": "datetime"}}, "Send dates and times as str in ISO form."),
-    ({"payload_fields": {"when": "Optional[str]"}}, "use the plain type with a sentinel"),
-    ({"payload_fields": {"more": "dict"}}, "use a list of records with key and value"),
-    ({"payload_fields": {"more": "list"}}, "A list names the type of its items"),
-    ({"payload_fields": {"more": {"deep": "any"}}}, "payload_fields.more.deep"),
-    ({"payload_fields": {"more": [{}]}}, "payload_fields.more: name at least one field"),
-    ({"payload_fields": {"more": None}}, "payload_fields.more: give a type"),
-    ({"payload_fields": {"image": "bytes"}}, "Pass a reference"),
-    ({"payload_fields": "{a: str, a: int}"}, "payload_fields: a field name is given twice"),
-    ({"result_fields": {"score": "numpy.float32"}}, 'result_fields.score: "numpy.float32"'),
+    ({"function_name": "Process"}, 'Use a-z, 0-9 and _, such as classify_image, not "Process".'),
+    ({"function_name": "import"}, 'Try import_record: "import" is reserved in Python.'),
+    ({"function_name": "load"}, 'Try load_record: src/app.py itself uses "load".'),
+    ({"payload_fields": "text"}, "Write {field: type}, such as {text: str, limit: int}."),
+    ({"payload_fields": {}}, "Name a field, such as {text: str}"),
+    ({"payload_fields": {"2nd": "str"}}, "2nd: use letters, digits and _, such as record_id."),
+    ({"payload_fields": {"class": "str"}}, "class: try class_value, it is reserved in Python."),
+    ({"payload_fields": {True: "str"}}, "true: put it in quotes; YAML reads it as a truth value."),
+    ({"payload_fields": {"list": "str"}}, "list: try list_value"),
+    ({"payload_fields": {"userId": "str", "user_id": "str"}}, "user_id: use another name"),
+    ({"payload_fields": {"when": "datetime"}}, "when: use str (ISO text), not datetime."),
+    ({"payload_fields": {"when": "Optional[str]"}}, 'when: no Optional: use a sentinel, "" or -1.0'),
+    ({"payload_fields": {"more": "dict"}}, "more: write out {field: type}"),
+    ({"payload_fields": {"more": "list"}}, "more: use list[str] or the like, not list"),
+    ({"payload_fields": {"more": {"deep": "any"}}}, "more.deep: write out {field: type}"),
+    ({"payload_fields": {"more": [{}]}}, "more. Name a field"),
+    ({"payload_fields": {"more": None}}, "more: use str, int, float, bool, list[str]"),
+    ({"payload_fields": {"image": "bytes"}}, "image: use str, a reference"),
+    ({"payload_fields": "{a: str, a: int}"}, "Give each name once in a record, not twice: a, a."),
+    ({"result_fields": {"score": "numpy.float32"}}, "score: use str, int, float"),
     ({"python_version": "3.9"}, "3.9"),
 ]
 
@@ -175,6 +183,22 @@ def test_copy_with_default_answers_works_in_a_terminal(template: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     assert "cm serve" in done.stderr
     assert (tmp_path / "my-module/src/app.py").is_file()
+
+
+@pytest.mark.slow
+def test_oldest_copier_that_is_admitted_copies_and_updates(template: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    python = interpreter("3.11", f"copier=={config['_min_copier_version']}")
+    module = tmp_path / "module"
+
+    def copier(*args: str) -> None:
+        done = subprocess.run([python, "-m", "copier", *args], text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    copier("copy", "--defaults", str(template), str(module))
+    commit(module, "as rendered")
+    copier("update", "--defaults", "-d", "multi_stage=true", str(module))
+    assert "AS build" in (module / "Dockerfile").read_text()
 
 
 def test_template_without_git_renders(template: Path, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""The interview, in a real terminal of 80 columns."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+import yaml
+
+DOWN, CLEAR, ENTER = "\x1b[B", "\x15", "\r"
+Ask = Callable[..., pexpect.spawn]
+
+
+@pytest.fixture
+def ask(template: Path, tmp_path: Path) -> Ask:
+    """Start `copier copy` in a terminal; gives the terminal."""
+
+    def run(columns: int = 80) -> pexpect.spawn:
+        return pexpect.spawn(
+            str(Path(sys.executable).with_name("copier")),
+            ["copy", str(template), str(tmp_path / "my-module")],
+            dimensions=(40, columns),
+            encoding="utf-8",
+            timeout=30,
+        )
+
+    return run
+
+
+def answer(terminal: pexpect.spawn, question: str, keys: str) -> None:
+    terminal.expect(re.escape(question))
+    terminal.send(keys)
+
+
+def questions() -> list[tuple[str, dict]]:
+    """The questions that are asked, in order."""
+    from tests.conftest import REPOSITORY
+
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    return [
+        (name, q)
+        for name, q in config.items()
+        if not name.startswith("_") and q.get("when") is not False
+    ]
+
+
+def test_workflow_is_asked_first() -> None:
+    names = [name for name, _ in questions()]
+    assert names[:6] == [
+        "execution_mode", "example", "function_name", "payload_fields", "result_fields", "returns_list",
+    ]  # fmt: skip
+
+
+def interview(terminal: pexpect.spawn) -> None:
+    """Press Enter until Copier ends."""
+    while True:
+        if terminal.expect(["🎤", pexpect.EOF], timeout=60) == 1:
+            break
+        terminal.send(ENTER)
+    terminal.close()
+
+
+def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_path: Path) -> None:
+    terminal = ask()
+    terminal.logfile_read = (tmp_path / "log").open("w")
+    interview(terminal)
+    assert terminal.exitstatus == 0
+    assert (tmp_path / "my-module/src/app.py").exists()
+    last = (tmp_path / "log").read_text().splitlines()[-12:]
+    assert [word for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve") if word not in "".join(last)] == []
+
+
+def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> None:
+    terminal = ask()
+    answer(terminal, "Where does it plug in?", ENTER)
+    answer(terminal, "What should the first version do?", DOWN + ENTER)
+    answer(terminal, "Which function do callers see?", CLEAR + "import" + ENTER)
+    answer(terminal, 'Try import_record: "import" is', CLEAR + "classify" + ENTER)
+    answer(terminal, "What goes in?", CLEAR + "{when: datetime}" + ENTER)
+    answer(terminal, "when: use str (ISO text), not", CLEAR + "{when: str, tags: 'list[str]'}" + ENTER)
+    answer(terminal, "What comes back", CLEAR + "[1]" + ENTER)
+    answer(terminal, "Write {field: type}, such as", CLEAR + "{label: str}" + ENTER)
+    interview(terminal)
+    assert terminal.exitstatus == 0
+    app = (tmp_path / "my-module/src/app.py").read_text()
+    assert "def classify(context: QueryContext, event: ClassifyPayload) -> ClassifyResult:" in app
+    assert "    tags: list[str]\n" in app
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_narrow_and_wide_terminals_work(ask: Ask, tmp_path: Path, columns: int) -> None:
+    terminal = ask(columns)
+    interview(terminal)
+    assert terminal.exitstatus == 0
+    assert (tmp_path / "my-module/src/app.py").exists()
+
+
+def test_ctrl_c_leaves_nothing_behind(ask: Ask, tmp_path: Path) -> None:
+    terminal = ask()
+    answer(terminal, "Where does it plug in?", ENTER)
+    answer(terminal, "What should the first version do?", "\x03")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 1
+    assert list(tmp_path.iterdir()) == []
