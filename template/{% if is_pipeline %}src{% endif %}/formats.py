@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +11,10 @@ from pyarrow import csv as arrow_csv
 from pyarrow import json as arrow_json
 from pyarrow import parquet
 
+from download import Download
 from records import Rejected, SchemaError, check_columns, conform, type_name
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 PARQUET_ROWS = 50_000
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -22,7 +22,7 @@ Part = tuple[int, int, Any, list[Rejected]]
 
 
 def read(
-    path: Path, suffix: str, schema: Any, origin: str, start: int, stop: int
+    content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int
 ) -> Iterator[Part]:
     """The records `start` to `stop` of a file, in parts that fit in memory.
 
@@ -31,7 +31,7 @@ def read(
     record that says so.
     """
     first = 0
-    for records in _blocks(path, suffix, schema, origin):
+    for records in _blocks(content, suffix, schema, origin):
         low, high = max(start - first, 0), min(stop - first, len(records))
         if low < high:
             part = (
@@ -44,18 +44,16 @@ def read(
         first += len(records)
 
 
-def _blocks(path: Path, suffix: str, schema: Any, origin: str) -> Iterator[Any]:
+def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterator[Any]:
     """Records in the order of the file: as a table, as lines of JSON, or as rejected ones."""
     readers = {".csv": _csv_blocks, ".parquet": _parquet_blocks, ".jsonl": _json_blocks}
     try:
-        yield from readers[suffix](path, schema, origin)
-    except (pa.ArrowInvalid, OSError) as error:
+        yield from readers[suffix](content, schema, origin)
+    except pa.ArrowInvalid as error:
         yield [Rejected(f"the file cannot be read further: {error}", origin, "")]
 
 
-def _csv_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
-    if path.stat().st_size == 0:
-        return
+def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     malformed: list[Rejected] = []
 
     def skip(row: Any) -> str:
@@ -63,10 +61,13 @@ def _csv_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
         malformed.append(Rejected(reason, f"{origin}, line {row.number}", row.text))
         return "skip"
 
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        check_columns(next(csv.reader(file), []), schema, origin)
+    with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
+        names = next(csv.reader(file), None)
+    if names is None:
+        return
+    check_columns(names, schema, origin)
     reader = arrow_csv.open_csv(
-        path,
+        content.open(),
         read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         # As bytes, so that one bad value costs its row and not the file.
@@ -82,15 +83,19 @@ def _csv_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
     yield malformed
 
 
-def _parquet_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
-    with parquet.ParquetFile(path) as file:
-        check_columns(file.schema_arrow.names, schema, origin)
-        for batch in file.iter_batches(PARQUET_ROWS, columns=schema.names):
-            yield pa.Table.from_batches([batch])
+def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
+    path = content.complete()
+    try:
+        with parquet.ParquetFile(path) as file:
+            check_columns(file.schema_arrow.names, schema, origin)
+            for batch in file.iter_batches(PARQUET_ROWS, columns=schema.names):
+                yield pa.Table.from_batches([batch])
+    except OSError as error:
+        raise pa.ArrowInvalid(str(error)) from None  # what pyarrow says of a damaged file
 
 
-def _json_blocks(path: Path, schema: Any, origin: str) -> Iterator[Any]:
-    with path.open("rb") as file:
+def _json_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
+    with content.open() as file:
         while lines := file.readlines(BLOCK_BYTES):
             yield [line for line in lines if line.strip()]
 

@@ -16,6 +16,7 @@ from foundry_sdk import FoundryClient
 
 import formats
 from connection import call
+from download import Download
 from records import Rejected
 
 STREAM_RECORDS = 1000
@@ -65,28 +66,26 @@ class FileSource:
 
     def chunks(self, schema: Any, start: int, stop: int | None) -> Iterator[Chunk]:
         suffix, row = Path(self.path).suffix, start
+        end = sys.maxsize if stop is None else stop
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "content"
-            call(self._download, copy)
-            end = sys.maxsize if stop is None else stop
-            for first, row, table, rejected in formats.read(
-                copy, suffix, schema, self.path, start, end
-            ):
-                yield Chunk(self.name, self.path, first, row, table, rejected)
+            content = Download(self._fetch, Path(folder) / "content")
+            try:
+                for first, row, table, rejected in formats.read(
+                    content, suffix, schema, self.path, start, end
+                ):
+                    yield Chunk(self.name, self.path, first, row, table, rejected)
+            finally:
+                content.close()
         if stop is None:
             yield Chunk(self.name, self.path, row, row, schema.empty_table(), last=True)
 
-    def _download(self, copy: Path) -> None:
-        """Stream the file to the local disk: in memory it would be as large as it likes."""
-        reading = self.client.datasets.Dataset.File.with_streaming_response.content(
+    def _fetch(self) -> Any:
+        return self.client.datasets.Dataset.File.with_streaming_response.content(
             self.rid,
             self.path,
             start_transaction_rid=self.transaction,
             end_transaction_rid=self.transaction,
         )
-        with reading as response, copy.open("wb") as file:
-            for block in response.iter_bytes(1 << 20):
-                file.write(block)
 
 
 @dataclass

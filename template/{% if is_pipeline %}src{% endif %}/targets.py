@@ -9,6 +9,8 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import foundry_sdk
@@ -24,6 +26,7 @@ from sources import Chunk
 CHECKPOINTS = "_checkpoint"
 RECORD_BYTES = 1_000_000
 PUBLISH_RECORDS = 200
+UPLOADS = ThreadPoolExecutor(thread_name_prefix="upload")
 MARK = re.compile(r"(?P<source>.+)\.(?P<start>\d{12})-(?P<stop>\d{12})(?P<done>\.done)?\.[a-z]+")
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ class DatasetTarget:
         self._suffix = suffix
         self._ledgers: list[StreamTarget] = []
         self._transaction: str | None = None
+        self._uploading: Future[None] | None = None
         self._of_build = False
         self._marks: dict[tuple[str, str], tuple[int, bool]] = {}
         self._described = suffix != ".parquet"
@@ -150,6 +154,7 @@ class DatasetTarget:
     def commit(self) -> None:
         """Make everything since the last commit count, rows and checkpoints in one step."""
         self._write_marks()
+        self._wait()
         if self._transaction is None or self._of_build:
             return
         own, self._transaction = self._transaction, None
@@ -163,6 +168,8 @@ class DatasetTarget:
 
     def abort(self) -> None:
         """Drop what was not committed."""
+        with suppress(Exception):
+            self._wait()
         if self._transaction is not None and not self._of_build:
             own, self._transaction = self._transaction, None
             self._datasets.Transaction.abort(self._rid, own)
@@ -176,15 +183,26 @@ class DatasetTarget:
             self._positions(alias).note(source, stop, last)
 
     def _upload(self, path: str, content: bytes) -> None:
+        """Upload in the background, one file at a time, while the next batch is processed."""
+        self._wait()
         if self._transaction is None:
             self._transaction = self._open()
+        self._uploading = UPLOADS.submit(self._send, self._transaction, path, content)
+
+    def _wait(self) -> None:
+        """Wait for the upload under way, and raise what it died of."""
+        uploading, self._uploading = self._uploading, None
+        if uploading is not None:
+            uploading.result()
+
+    def _send(self, transaction: str, path: str, content: bytes) -> None:
         try:
             call(
                 self._datasets.File.upload,
                 self._rid,
                 path,
                 content,
-                transaction_rid=self._transaction,
+                transaction_rid=transaction,
             )
         except errors.FileAlreadyExists:
             log.info("%s: %s is there already", self.alias, path)

@@ -43,8 +43,8 @@ def module(render: Render) -> Callable[..., Path]:
             app.write_text(text[:start] + PROCESS.lstrip() + "\n\n" + text[end:], encoding="utf-8")
             formats = folder / "src" / "formats.py"
             blocks = formats.read_text(encoding="utf-8")
-            assert "BLOCK_BYTES = 4 << 20" in blocks
-            formats.write_text(blocks.replace("BLOCK_BYTES = 4 << 20", "BLOCK_BYTES = 1 << 11"))
+            assert "BLOCK_BYTES = 1 << 20" in blocks
+            formats.write_text(blocks.replace("BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 11"))
             made[key] = folder
         return made[key]
 

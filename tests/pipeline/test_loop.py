@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -16,6 +19,7 @@ from foundry_cm.pipeline import LocalPipeline, Options
 from foundry_cm.platform.dataset_store import OutputDataset
 from foundry_cm.project import Project
 from foundry_cm.testing import CallFailed, Pipeline
+from tests.conftest import REPOSITORY
 from tests.pipeline.conftest import MakePipeline, refused, texts
 
 pytestmark = pytest.mark.slow
@@ -203,3 +207,50 @@ def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> N
 
     asyncio.run(watch())
     assert "LATER" in texts(made)
+
+
+@pytest.fixture
+def glue(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The template's own modules, imported from where they lie."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "template/{% if is_pipeline %}src{% endif %}"))
+    names = ("formats", "download", "records", "connection")
+    yield {name: importlib.import_module(name) for name in names}
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+class Response:
+    """A streamed answer that breaks off after its first block, as often as it is told to."""
+
+    def __init__(self, content: bytes, failures: list[Exception]) -> None:
+        self.content, self.failures = content, failures
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def iter_bytes(self, _: int) -> Iterator[bytes]:
+        yield self.content[:10]
+        if self.failures:
+            raise self.failures.pop()
+        yield self.content[10:]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_download_that_fails_is_not_taken_for_a_short_file(
+    glue: Any, tmp_path: Path, suffix: str
+) -> None:
+    schema = pa.schema([("text", pa.string())])
+    response = Response(b'text\n"a"\n"b"\n', [OSError("no space left on device")])
+    content = glue["download"].Download(lambda: response, tmp_path / "content")
+    with pytest.raises(glue["download"].DownloadFailed, match="no space left"):
+        list(glue["formats"].read(content, suffix, schema, "a", 0, 99))
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Any, tmp_path: Path) -> None:
+    content = b"0123456789abcdefghij"
+    response = Response(content, [httpx.ReadError("cut"), httpx.ReadError("cut")])
+    download = glue["download"].Download(lambda: response, tmp_path / "content")
+    assert download.open().read() == content
+    assert download.complete().read_bytes() == content
