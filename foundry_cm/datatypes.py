@@ -19,7 +19,7 @@ from foundry_cm.errors import near_miss
 DataType = dict[str, Any]
 
 _WHOLE = {"byte": 8, "short": 16, "integer": 32, "long": 64}
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$"
+_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"
 _DECIMAL = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 
 

@@ -144,11 +144,11 @@ async def _event(request: web.Request, max_bytes: int) -> Any:
                 code="EventTooLarge",
                 exit_code=USAGE,
             )
-    return parse_event(body.decode("utf-8", "replace"), "the request")
+    return parse_event(bytes(body), "the request")
 
 
-def parse_event(text: str, where: str) -> Any:
-    """The event in a JSON text; raises `CmError` with the line where it is not JSON."""
+def parse_event(text: str | bytes, where: str) -> Any:
+    """The event in a JSON text (UTF-8); raises `CmError` with the line where it is not JSON."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError as error:

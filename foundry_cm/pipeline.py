@@ -23,7 +23,8 @@ from foundry_cm.platform.resources import DEFAULT_BRANCH
 from foundry_cm.platform.tables import count_rows, hidden
 from foundry_cm.runtime.foundry import LOOPBACK, bind
 from foundry_cm.runtime.mounts import Mounts, pipeline_environment, renew_pipeline_token
-from foundry_cm.runtime.replica import Replica
+from foundry_cm.runtime.replica import Launch, Replica
+from foundry_cm.runtime.sources import LocalSources
 
 RESOURCES_FILE = Path("src") / "resources.json"
 STOP_SECONDS = 30.0
@@ -145,12 +146,13 @@ class LocalPipeline:
             aliases=self.registry.alias_map(),
             module_rid=f"ri.foundry.main.deployed-app.{uuid.uuid4()}",
             port=listener.getsockname()[1],
+            sources=LocalSources.read(self.options.folder),
         )
+        variables["POLL_SECONDS"] = str(self.options.poll_seconds)
         self._replica = Replica(
             0,
-            self.options.command,
+            Launch(self.options.command, variables),
             self.options.folder,
-            {**variables, "POLL_SECONDS": str(self.options.poll_seconds)},
             restart=False,
             on_line=lambda _, text: self.options.on_line(text),
             on_death=self._died,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,18 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_KEYS = {"command": list, "max-megabytes": (int, float), "timeout-seconds": (int, float)}
+_KEYS = {
+    "command": list,
+    "concurrency": int,
+    "enrollment-host": str,
+    "image": str,
+    "image-budget-mb": (int, float),
+    "max-replicas": int,
+    "min-replicas": int,
+    "permissions": str,
+    "max-megabytes": (int, float),
+    "timeout-seconds": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,38 @@ class Project:
     def timeout_seconds(self) -> float:
         """How long a caller waits for an answer, in seconds."""
         return float(self.options.get("timeout-seconds", 300))
+
+    @property
+    def image(self) -> str:
+        """The name of its image, without a registry or a tag: as set, or the folder's name."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.folder.name.lower()).strip("-")
+        return str(self.options.get("image") or slug or "module")
+
+    @property
+    def image_budget(self) -> int | None:
+        """The most bytes that the image may have, uncompressed; None where no budget is set."""
+        megabytes = self.options.get("image-budget-mb")
+        return None if megabytes is None else int(megabytes * 1_000_000)
+
+    @property
+    def enrollment_host(self) -> str:
+        """The host of the Foundry enrollment, such as acme.palantirfoundry.com, or nothing."""
+        return str(self.options.get("enrollment-host", ""))
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas run at least; one where Foundry would scale to zero."""
+        return max(1, int(self.options.get("min-replicas", 1)))
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls one replica runs at a time."""
+        return max(1, int(self.options.get("concurrency", 1)))
+
+    @property
+    def application(self) -> bool:
+        """Whether it has application permissions: a service user of its own on the platform."""
+        return bool(self.options.get("permissions") == "application")
 
     @property
     def watched(self) -> Path:

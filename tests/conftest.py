@@ -12,6 +12,8 @@ import pytest
 import yaml
 from copier import run_copy
 
+from tests.containers import containers, registry  # noqa: F401  (fixtures)
+
 REPOSITORY = Path(__file__).parent.parent
 QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from foundry_cm.errors import CmError
 
+out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -16,6 +16,33 @@ Command = Annotated[
     typer.Argument(
         metavar="[-- COMMAND ...]",
         help="The command that runs the module, in any language.  [default: python src/app.py]",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    Literal["text", "json"], typer.Option(help="How the result is printed on standard output.")
+]
+Engine = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        metavar="NAME",
+        help="docker, podman or buildah. Default: the first that answers.",
+        show_default=False,
+    ),
+]
+Secrets = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        metavar="id=NAME,env=VARIABLE|src=FILE",
+        help="A build secret, such as id=pip-conf,src=pip.conf for a private index.",
+        show_default=False,
+    ),
+]
+EngineOptions = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(
+        metavar="[-- OPTION ...]",
+        help="Further options of the engine's own build command.",
         show_default=False,
     ),
 ]

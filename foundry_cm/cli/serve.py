@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shlex
 import signal
@@ -16,7 +17,9 @@ from rich.text import Text
 from foundry_cm import panel as panel_api
 from foundry_cm.cli import session
 from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
-from foundry_cm.cli.options import Command, Folder
+from foundry_cm.cli.options import Command, Engine, Folder
+from foundry_cm.container.engines import find_engine
+from foundry_cm.container.launch import launcher
 from foundry_cm.errors import CmError
 from foundry_cm.functions import Function
 from foundry_cm.project import Project
@@ -31,11 +34,23 @@ RUNTIME_PORT, PANEL_PORT = 8945, 8947
 def serve(
     command: Command = None,
     replicas: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes of the module behind one queue.")
-    ] = 1,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes of the module behind one queue. Default: min-replicas in pyproject.toml, or 1.",
+            show_default=False,
+        ),
+    ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="Calls that one replica runs at a time.")
-    ] = 1,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Calls that one replica runs at a time. Default: concurrency in pyproject.toml, or 1.",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -59,6 +74,13 @@ def serve(
             min=0.000001, help="Size limit of an event, and of a result, in MB.  [default: 100]"
         ),
     ] = None,
+    container: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="IMAGE", help="Run this image in place of src/app.py.", show_default=False
+        ),
+    ] = None,
+    engine: Engine = None,
     folder: Folder = Path(),
 ) -> None:
     """Run the module under the local Foundry, until Ctrl-C.
@@ -68,16 +90,31 @@ def serve(
     """
     project = Project.read(folder)
     settings = Settings(
-        command=project.command(command or []),
+        command=[] if container else project.command(command or []),
         folder=project.folder,
-        replicas=replicas,
-        concurrency=concurrency,
+        replicas=replicas or project.replicas,
+        concurrency=concurrency or project.concurrency,
         port=_free(RUNTIME_PORT) if port is None else port,
         max_megabytes=max_megabytes or project.max_megabytes,
         timeout_seconds=project.timeout_seconds,
     )
+    if container:
+        settings = _in_container(settings, container, engine)
+        reload = False
     wanted_panel = _free(PANEL_PORT) if panel_port is None else panel_port
     asyncio.run(_serve(project, settings, wanted_panel, reload))
+
+
+def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
+    """The settings that run an image; what it runs is in the image, so a change needs cm build."""
+    engine = find_engine(preferred)
+    image = engine.inspect(ref)
+    return dataclasses.replace(
+        settings,
+        command=[engine.name, "run", ref],
+        host=engine.host_name(),
+        launch=launcher(engine, image),
+    )
 
 
 def _free(preferred: int) -> int:
@@ -127,6 +164,8 @@ async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) 
 
 
 def _names(files: list[Path], folder: Path) -> str:
+    # Editors write beside a file and rename; what is gone already tells nobody anything.
+    files = [file for file in files if file.exists()] or files
     shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 

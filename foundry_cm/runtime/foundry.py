@@ -11,7 +11,7 @@ import ssl
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.functions import Function, read_result
 from foundry_cm.runtime.jobs import JobQueue
 from foundry_cm.runtime.mounts import Mounts, ReplicaIdentity, environment
-from foundry_cm.runtime.replica import Replica
+from foundry_cm.runtime.replica import Launch, Replica
 from foundry_cm.runtime.server import create_app
+from foundry_cm.runtime.sources import LocalSources
 
 LOOPBACK = "127.0.0.1"
 
@@ -43,6 +44,10 @@ class Settings:
     port: int = 0
     restart: bool = True
     env: dict[str, str] = field(default_factory=dict)
+    # The name under which the module reaches this machine's loopback: another one in some containers.
+    host: str = "localhost"
+    # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
+    launch: Callable[[int, dict[str, str], Path], Launch] | None = None
 
 
 class Reporter:
@@ -100,8 +105,10 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
+        sources = LocalSources.read(self.settings.folder)
         self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
-        mounts = Mounts.create(self._folder)
+        # Private as a whole; what is inside is readable, since a container has a user of its own.
+        mounts = Mounts.create(self._folder / "mounts")
         await self._listen(mounts)
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
@@ -110,14 +117,16 @@ class LocalFoundry:
                 mounts,
                 identity,
                 module_rid=self._module_rid,
+                host=self.settings.host,
                 port=self.port,
                 concurrency=self.settings.concurrency,
+                sources=sources,
             )
+            launch = self.settings.launch or (lambda _, env, __: Launch(self.settings.command, env))
             replica = Replica(
                 index,
-                self.settings.command,
+                launch(index, {**self.settings.env, **variables}, mounts.root),
                 self.settings.folder,
-                {**self.settings.env, **variables},
                 restart=self.settings.restart,
                 on_line=self.reporter.line,
                 on_death=self._died,
@@ -127,7 +136,7 @@ class LocalFoundry:
         self._watch = asyncio.create_task(self._watch_workers())
 
     async def _listen(self, mounts: Mounts) -> None:
-        certificate = mounts.authority.issue_cert("localhost", LOOPBACK)
+        certificate = mounts.authority.issue_cert("localhost", LOOPBACK, self.settings.host)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         certificate.configure_cert(context)
         # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.

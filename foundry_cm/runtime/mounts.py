@@ -6,11 +6,14 @@ import json
 import os
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trustme
+
+from foundry_cm.runtime.sources import LocalSources
 
 _ROUTE = "/interactive-module/api/internal-query"
 JOB_PATH = f"{_ROUTE}/job"
@@ -21,14 +24,15 @@ RESTART_PATH = f"{_ROUTE}/restart"
 
 @dataclass(frozen=True)
 class Mounts:
-    """A private directory with the files that replicas read, and the CA behind the TLS server."""
+    """A directory with the files that replicas read, and the CA behind the TLS server."""
 
     root: Path
     authority: trustme.CA
 
     @classmethod
     def create(cls, root: Path) -> Mounts:
-        """Make the certificate authority and write its certificate, readable by this user only."""
+        """Make the folder and the certificate authority, and write its certificate."""
+        root.mkdir(mode=0o755)
         authority = trustme.CA()
         authority.cert_pem.write_to_path(root / "ca.pem")
         return cls(root, authority)
@@ -49,7 +53,14 @@ class ReplicaIdentity:
 
 
 def environment(
-    mounts: Mounts, replica: ReplicaIdentity, *, module_rid: str, port: int, concurrency: int
+    mounts: Mounts,
+    replica: ReplicaIdentity,
+    *,
+    module_rid: str,
+    host: str,
+    port: int,
+    concurrency: int,
+    sources: LocalSources | None = None,
 ) -> dict[str, str]:
     """The variables of a function-mode replica; those that name a file have it written first.
 
@@ -60,11 +71,13 @@ def environment(
     folder.mkdir(exist_ok=True)
     # Without a newline: the SDK puts the text into a header as it is.
     (folder / "MODULE_AUTH_TOKEN").write_text(replica.token, encoding="utf-8")
-    address = f"localhost:{port}"
+    address = f"{host}:{port}"
     discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
-    discovery.write_text(_service_discovery(address), encoding="utf-8")
+    discovery.write_text(
+        _service_discovery(address, sources.proxies if sources else ()), encoding="utf-8"
+    )
     return {
-        "RUNTIME_HOST": "localhost",
+        "RUNTIME_HOST": host,
         "RUNTIME_PORT": str(port),
         "RUNTIME_API": address,
         "GET_JOB_PATH": JOB_PATH,
@@ -84,11 +97,18 @@ def environment(
         "NODE_EXTRA_CA_CERTS": str(mounts.ca),
         "PYTHONUNBUFFERED": "1",
         **_no_proxy(),
+        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
     }
 
 
 def pipeline_environment(
-    mounts: Mounts, *, token: str, aliases: dict[str, Any], module_rid: str, port: int
+    mounts: Mounts,
+    *,
+    token: str,
+    aliases: dict[str, Any],
+    module_rid: str,
+    port: int,
+    sources: LocalSources | None = None,
 ) -> dict[str, str]:
     """The variables of a pipeline-mode replica; the files behind them are written first.
 
@@ -98,7 +118,8 @@ def pipeline_environment(
     (mounts.root / "RESOURCE_ALIAS_MAP").write_text(json.dumps(aliases), encoding="utf-8")
     renew_pipeline_token(mounts, token)
     discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
-    discovery.write_text(_service_discovery(f"localhost:{port}"), encoding="utf-8")
+    proxies = sources.proxies if sources else ()
+    discovery.write_text(_service_discovery(f"localhost:{port}", proxies), encoding="utf-8")
     return {
         "BUILD2_TOKEN": str(mounts.root / "BUILD2_TOKEN"),
         "RESOURCE_ALIAS_MAP": str(mounts.root / "RESOURCE_ALIAS_MAP"),
@@ -109,6 +130,7 @@ def pipeline_environment(
         "FOUNDRY_COMPUTE_MODULE_RID": module_rid,
         "PYTHONUNBUFFERED": "1",
         **_no_proxy(),
+        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
     }
 
 
@@ -119,7 +141,7 @@ def renew_pipeline_token(mounts: Mounts, token: str) -> None:
     draft.replace(mounts.root / "BUILD2_TOKEN")
 
 
-def _service_discovery(address: str) -> str:
+def _service_discovery(address: str, proxies: Sequence[str]) -> str:
     services = {
         "api_gateway": "/api",
         "stream_proxy": "/stream-proxy/api",
@@ -127,7 +149,7 @@ def _service_discovery(address: str) -> str:
         "foundry_mio": "/mio/api",
     }
     lines = [f'{name}: ["https://{address}{path}"]\n' for name, path in services.items()]
-    return "".join(lines) + "on_prem_proxy: []\n"
+    return "".join(lines) + f"on_prem_proxy: {json.dumps(list(proxies))}\n"
 
 
 def _no_proxy() -> dict[str, str]:

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,19 @@ _FIRST_DELAY, _LONGEST_DELAY, _STABLE_SECONDS = 1.0, 30.0, 60.0
 _KEPT_LINES = 200
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a replica's process is started: the command, and what surrounds it (a container needs it).
+
+    `before` runs before each start and may raise `CmError`; `after` runs once the process has ended.
+    """
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    before: Callable[[], None] = lambda: None
+    after: Callable[[], None] = lambda: None
+
+
 class Replica:
     """Runs a command as one replica.
 
@@ -34,9 +48,8 @@ class Replica:
     def __init__(
         self,
         index: int,
-        command: Sequence[str],
+        launch: Launch,
         folder: Path,
-        env: dict[str, str],
         *,
         restart: bool,
         on_line: Callable[[int, str], None],
@@ -47,9 +60,8 @@ class Replica:
         self.declared = False
         self.workers: set[int] = set()
         self.failure: CmError | None = None
-        self._command = command
+        self._launch = launch
         self._folder = folder
-        self._env = env
         self._restart = restart
         self._on_line = on_line
         self._on_death = on_death
@@ -118,12 +130,13 @@ class Replica:
         self.responsive = self.declared = False
         self.workers = set()
         self._output.clear()
+        self._launch.before()
         try:
             # A session of its own: Ctrl-C in the terminal is ours to pass on, to all its children.
             self._process = subprocess.Popen(
-                list(self._command),
+                list(self._launch.command),
                 cwd=self._folder,
-                env={**os.environ, **self._env},
+                env={**os.environ, **self._launch.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -131,7 +144,7 @@ class Replica:
             )
         except OSError as error:
             raise CmError(
-                f"The module cannot be started: {self._command[0]}: {error.strerror}",
+                f"The module cannot be started: {self._launch.command[0]}: {error.strerror}",
                 where=str(self._folder),
                 fix="Give the command that runs it after --, such as: cm serve -- python src/app.py",
                 code="ModuleNotStarted",
@@ -143,6 +156,7 @@ class Replica:
             began = time.monotonic()
             await self._wait_for_exit()
             self._kill_group()
+            await asyncio.to_thread(self._launch.after)
             self.responsive = False
             if self._stopping:
                 return

@@ -1,7 +1,7 @@
 """The loop of the module; owned by the template: `copier update` replaces this file, so edit app.py instead.
 
 It reads what is new in the inputs, passes it through process() in batches, writes the outputs, and
-waits for more. It is killed at any time without losing or doubling a row: see targets.py.
+waits for more. It is killed at any time without losing or doubling a row: see outputs.py.
 """
 
 import json
@@ -21,6 +21,8 @@ import pyarrow as pa
 from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
+from inputs import Chunk, Source, files, partitions
+from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
 from records import (
     FOUNDRY_TYPES,
     Rejected,
@@ -30,8 +32,6 @@ from records import (
     columns_of,
     schema_of,
 )
-from sources import Chunk, Source, files, partitions
-from targets import DatasetTarget, SecondWriter, StreamTarget, Target
 
 __all__ = ["load", "run"]
 

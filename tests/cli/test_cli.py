@@ -83,9 +83,15 @@ def test_failing_handler_shows_its_own_lines_and_ends_with_1(blank: Path) -> Non
     assert "error: process failed on job" in done.stderr
 
 
+def configure(module: Path, lines: str) -> None:
+    """Add lines to the settings that cm reads."""
+    file = module / "pyproject.toml"
+    table = "[tool.foundry-cm]\n"
+    file.write_text(file.read_text().replace(table, f"{table}{lines}\n"))
+
+
 def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
-    with (blank / "pyproject.toml").open("a") as file:
-        file.write("\n[tool.foundry-cm]\nmax-megabyte = 3\n")
+    configure(blank, "max-megabyte = 3")
     done = cm(blank, "schema")
     assert done.returncode == 2
     assert 'error: There is no setting "max-megabyte"' in done.stderr
@@ -93,10 +99,7 @@ def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
 
 
 def test_settings_are_taken_from_pyproject(blank: Path) -> None:
-    with (blank / "pyproject.toml").open("a") as file:
-        file.write(
-            f'\n[tool.foundry-cm]\ncommand = ["{sys.executable}", "src/app.py"]\nmax-megabytes = 0.00001\n'
-        )
+    configure(blank, f'command = ["{sys.executable}", "src/app.py"]\nmax-megabytes = 0.00001')
     done = cm(blank, "call", "process")
     assert done.returncode == 2
     assert "The event has 0.0 MB, over the limit of 1e-05 MB for one call" in done.stderr

@@ -25,7 +25,7 @@ OLDEST_SDK = "foundry-compute-modules==0.31.0"
 
 
 def test_oldest_sdk_that_the_requirements_admit_answers(render: Render, tmp_path: Path) -> None:
-    requirement = (render() / "requirements-template.txt").read_text().splitlines()[-1]
+    requirement = (render() / "requirements-template.txt").read_text().splitlines()[1]
     assert requirement.startswith(OLDEST_SDK.replace("==", ">=").removesuffix(".0"))
     module = render(tmp_path / "module", example="blank")
     with Foundry(module, [interpreter("3.11", OLDEST_SDK), "src/app.py"]) as foundry:

@@ -20,8 +20,8 @@ from foundry_sdk.v2.datasets import errors
 
 import formats
 from connection import call
+from inputs import Chunk
 from records import Rejected
-from sources import Chunk
 
 CHECKPOINTS = "_checkpoint"
 RECORD_BYTES = 1_000_000

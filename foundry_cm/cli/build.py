@@ -1,0 +1,51 @@
+"""`cm build`: the module's image, its size by layer, and what Foundry would refuse in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from foundry_cm.cli.console import out, say_next, show_json
+from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
+from foundry_cm.container import build as images
+from foundry_cm.container.engines import Secret, find_engine
+from foundry_cm.container.image import check_name, check_tag
+from foundry_cm.container.version_tag import local_tag
+from foundry_cm.project import Project
+
+
+def build(
+    engine_options: EngineOptions = None,
+    tag: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
+    ] = None,
+    engine: Engine = None,
+    secret: Secrets = None,
+    format: Format = "text",
+    folder: Folder = Path(),
+) -> None:
+    """Build the image for linux/amd64 and check it against Foundry's rules and the budget.
+
+    The budget is image-budget-mb of tool.foundry-cm in pyproject.toml: MB of all layers,
+    uncompressed. Exit code 1 when the image breaks a rule or is over it.
+    """
+    project = Project.read(folder)
+    name = check_name(project.image)
+    report = images.build(
+        project.folder,
+        f"{name}:{check_tag(tag) if tag else local_tag(project.folder)}",
+        find_engine(engine),
+        budget=project.image_budget,
+        secrets=[Secret.parse(text) for text in secret or ()],
+        extra=engine_options or (),
+    )
+    if format == "json":
+        show_json(report.as_json())
+    else:
+        report.show(out)
+    report.check()
+    say_next(f"cm serve --container {report.image.ref}", "runs it as Foundry would")
+    say_next("cm publish", "pushes it to Foundry")

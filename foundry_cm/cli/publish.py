@@ -1,0 +1,65 @@
+"""`cm publish`: build, check and push the image, and say what to click next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from foundry_cm.cli.console import out, say, show_json
+from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
+from foundry_cm.container import publish as images
+from foundry_cm.container.engines import Secret
+
+
+def publish(
+    engine_options: EngineOptions = None,
+    tag: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
+    ] = None,
+    allow_dirty: Annotated[
+        bool, typer.Option(help="Publish changes that are not committed; the tag says -dirty.")
+    ] = False,
+    registry: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Host of the registry. Default: that of enrollment-host in pyproject.toml.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the commands and run none of them.")
+    ] = False,
+    engine: Engine = None,
+    secret: Secrets = None,
+    format: Format = "text",
+    folder: Folder = Path(),
+) -> None:
+    """Push the module's image to the Artifacts repository of Foundry.
+
+    Takes REPOSITORY and TOKEN from the environment: the page Publish > Docker of the Artifacts
+    repository shows both.
+    """
+    request = images.Request(
+        folder=folder.resolve(),
+        engine=engine,
+        registry=registry,
+        tag=tag,
+        allow_dirty=allow_dirty,
+        secrets=tuple(Secret.parse(text) for text in secret or ()),
+        extra=tuple(engine_options or ()),
+    )
+    plan, missing = images.preflight(request)
+    if dry_run and plan is not None:
+        for error in missing:
+            say(f"missing: {error.what}. {error.fix}", "yellow")
+        for command in plan.commands(Path()):
+            out.print(command.shown())
+        return
+    done = images.publish(images.ready(plan, missing))
+    if format == "json":
+        show_json(done.as_json())
+    else:
+        done.show(out)

@@ -1,0 +1,132 @@
+"""The rendered module in a real image: built by `cm build`, run by `cm serve --container`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from foundry_cm.container.build import Report, build
+from foundry_cm.container.engines import Buildah
+from foundry_cm.container.launch import launcher
+from foundry_cm.runtime import CallResult, LocalFoundry, Settings
+from foundry_cm.testing import _Log
+from tests.conftest import Render
+
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("containers"),
+]
+CM = [sys.executable, "-m", "foundry_cm"]
+EVENT = {"partition": "bolts", "query": "hex bolt", "limit": 3}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["one stage", "two stages"])
+def module(request: pytest.FixtureRequest, render: Render) -> Path:
+    return render(module_name="parts-search", python_version="3.13", multi_stage=request.param)
+
+
+@pytest.fixture(scope="module")
+def built(module: Path, containers: None) -> Report:
+    return build(module, f"localhost/cm-test-{module.name}:1", Buildah())
+
+
+def call_image(report: Report, event: object) -> tuple[CallResult, str]:
+    async def run() -> CallResult:
+        settings = Settings(
+            command=["buildah"],
+            folder=Path(),
+            timeout_seconds=60,
+            restart=False,
+            launch=launcher(Buildah(), report.image),
+        )
+        async with LocalFoundry(settings, log) as foundry:
+            return await foundry.call("search", event)
+
+    log = _Log()
+    return asyncio.run(run()), "\n".join(log.lines)
+
+
+def test_image_keeps_every_rule_of_foundry(built: Report) -> None:
+    assert [finding.what for finding in built.findings] == []
+    assert built.image.user.isdecimal()
+
+
+def test_image_answers_as_its_own_user_under_the_local_foundry(module: Path, built: Report) -> None:
+    event = json.loads((module / "events/search.json").read_text())
+    result, log = call_image(built, event)
+    assert result.value[0].keys() == {"record_id", "label", "score"}
+    assert "Serving search" in log
+
+
+def test_change_of_code_rebuilds_no_dependency(
+    module: Path, built: Report, capfd: pytest.CaptureFixture[str]
+) -> None:
+    app = module / "src/app.py"
+    app.write_text(app.read_text() + f"\n# {time.time()}\n")
+    capfd.readouterr()
+    changed = build(module, built.image.ref.replace(":1", ":2"), Buildah())
+    steps = [step for step in capfd.readouterr().err.split("STEP ") if re.search(r"\bRUN\b", step)]
+    assert len(steps) > 1
+    assert [step for step in steps if "Using cache" not in step] == []
+    assert changed.image.layers[:-1] == built.image.layers[:-1]
+    assert changed.image.id != built.image.id
+
+
+def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
+    script = "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env; true"
+    container = Buildah().container(built.image, "cm-test-look", command=("/bin/sh", "-c", script))
+    for command in container.before:
+        command.run()
+    try:
+        assert container.run.output() == ""
+    finally:
+        for command in container.after:
+            command.run()
+
+
+@contextmanager
+def serving(*argv: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([*CM, "serve", *argv], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, built: Report) -> None:
+    folder = str(module)
+    image = ["--container", built.image.ref, "--engine", "buildah", "--replicas", "2"]
+    with serving(*image, "-C", folder) as server:
+        assert server.stderr
+        for line in server.stderr:
+            if "cm call search" in line:
+                break
+        call = [*CM, "call", "search", "-C", folder]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=60)
+        assert json.loads(done.stdout)[0].keys() == {"record_id", "label", "score"}
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0
+    listed = ["buildah", "containers", "--format", "{{.ContainerName}}"]
+    assert "cm-" not in subprocess.run(listed, capture_output=True, text=True).stdout
+
+
+def test_image_that_is_not_there_is_a_usage_error(containers: None) -> None:
+    image = ["--container", "localhost/cm-absent:1", "--engine", "buildah"]
+    done = subprocess.run([*CM, "serve", *image], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[:2] == [
+        "error: buildah has no image localhost/cm-absent:1",
+        "fix:   cm build makes it, and prints its name.",
+    ]

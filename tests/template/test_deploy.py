@@ -1,0 +1,103 @@
+"""DEPLOY.md: the checklist with this module's own answers, and no blank left in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from allpairspy import AllPairs
+
+from tests.conftest import Render
+
+CHOICES: dict[str, list[Any]] = {
+    "example": ["search", "blank"],
+    "permissions": ["none", "application"],
+    "sources": [[], ["Api", {"name": "Bucket", "kind": "s3", "secrets": ["a", "b"]}]],
+    "replicas": [(0, 1), (1, 1), (2, 5)],
+    "concurrency_limit": [1, 8],
+    "enrollment_host": ["", "acme.palantirfoundry.com"],
+}
+MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
+BLANK = re.compile(r"[{}]{2}|\{%|<[a-z_ -]+>|TODO|TBD|None|undefined|(?<!`)``(?!`)|\|[ \t]*\|")
+
+
+def deploy(render: Render, **answers: Any) -> str:
+    return (render(module_name="parts-search", **answers) / "DEPLOY.md").read_text()
+
+
+def row(text: str, setting: str) -> str:
+    """The value of a setting in one of the tables."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {setting} |")]
+    return line.split("|")[2].strip()
+
+
+@pytest.mark.parametrize("answers", MATRIX, ids=str)
+def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
+    low, high = answers["replicas"]
+    given = {key: value for key, value in answers.items() if key != "replicas"}
+    text = deploy(render, min_replicas=low, max_replicas=high, **given)
+    assert BLANK.findall(text) == []
+    assert "\n\n\n" not in text
+    assert text.count("```") % 2 == 0
+    assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (str(low), str(high))
+    assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
+    assert "parts-search" in row(text, "Container")
+
+
+@pytest.mark.parametrize("example", ["search", "blank"])
+def test_the_event_for_the_query_panel_is_the_sample_event(render: Render, example: str) -> None:
+    module = render(example=example)
+    text = (module / "DEPLOY.md").read_text()
+    (event,) = (module / "events").glob("*.json")
+    (shown,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert json.loads(shown) == json.loads(event.read_text())
+
+
+def test_sources_are_listed_with_the_order_of_their_import(render: Render) -> None:
+    text = deploy(render, sources=["Api", {"name": "Erp", "kind": "generic", "secrets": ["user"]}])
+    assert "**stop, import, start**" in text
+    assert "| `Api` | rest | none by name |" in text
+    assert "| `Erp` | generic | `user` |" in text
+    assert row(text, "Sources") == "`Api`, `Erp`"
+
+
+def test_permissions_are_told_with_the_rule_for_the_other_choice(render: Render) -> None:
+    assert row(deploy(render), "Permissions") == "No platform permissions"
+    text = deploy(render, permissions="application")
+    assert row(text, "Permissions") == "Application permissions"
+    assert "copier update -d permissions=none" in text
+
+
+def test_the_enrollment_is_named(render: Render) -> None:
+    text = deploy(render, enrollment_host="acme.palantirfoundry.com")
+    assert "It pushes to the registry of `acme.palantirfoundry.com`." in text
+    assert "--registry" not in text
+
+
+REFUSED = [
+    ({"min_replicas": -1}, "Give 0 or more, not -1."),
+    ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),
+    ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas"),
+    ({"concurrency_limit": 0}, "Give 1 or more, not 0."),
+    ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host without https://"),
+]
+
+
+@pytest.mark.parametrize(("answers", "reason"), REFUSED, ids=str)
+def test_a_scale_that_cannot_be_is_refused(
+    render: Render, answers: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        render(**answers)
+
+
+def test_cm_reads_the_scale_and_the_host(render: Render, tmp_path: Path) -> None:
+    from foundry_cm.project import Project
+
+    module = render(min_replicas=2, max_replicas=4, concurrency_limit=3, enrollment_host="a.b.c")
+    project = Project.read(module)
+    assert (project.replicas, project.concurrency, project.enrollment_host) == (2, 3, "a.b.c")
+    assert project.image_budget == 400_000_000
