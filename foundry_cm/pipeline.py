@@ -100,6 +100,7 @@ class LocalPipeline:
         )
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
+        self._folder: Path | None = None
         self._mounts: Mounts | None = None
         self._runner: web.AppRunner | None = None
         self._replica: Replica | None = None
@@ -124,16 +125,17 @@ class LocalPipeline:
             await self._replica.stop(STOP_SECONDS)
         if self._runner:
             await self._runner.cleanup()
-        if self._mounts:
-            shutil.rmtree(self._mounts.root, ignore_errors=True)
-        self._mounts = self._runner = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = self._mounts = self._runner = None
 
     async def _start(self) -> None:
         for resource in self.resources:
             self._before[resource.alias] = self._contents(resource)
         if self.options.of_build:
             self._open_for_build()
-        self._mounts = Mounts.create(Path(tempfile.mkdtemp(prefix="cm-")))
+        self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
+        self._mounts = Mounts.create(self._folder / "mounts")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._mounts.authority.issue_cert("localhost", LOOPBACK).configure_cert(context)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
