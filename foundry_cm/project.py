@@ -29,6 +29,7 @@ _KEYS = {
     "permissions": str,
     "max-megabytes": (int, float),
     "timeout-seconds": (int, float),
+    "weights": dict,
 }
 
 

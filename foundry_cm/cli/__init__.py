@@ -7,7 +7,7 @@ import sys
 import typer
 
 from foundry_cm import __version__
-from foundry_cm.cli import build, call, check, event, publish, run, schema, serve
+from foundry_cm.cli import build, call, check, event, publish, run, schema, serve, weights
 from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
@@ -25,6 +25,7 @@ app.command("event")(event.event)
 app.command("run")(run.run)
 app.command("schema")(schema.schema)
 app.command("check")(check.check)
+app.add_typer(weights.app)
 app.command("build")(build.build)
 app.command("publish")(publish.publish)
 

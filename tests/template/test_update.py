@@ -61,7 +61,7 @@ def next_version(history: Path, tmp_path: Path) -> Path:
         "pyproject.toml.jinja": lambda text: text.replace('"SIM", ', '"SIM", "PERF", '),
         "README.md.jinja": lambda text: text.replace("## Run it", "## How to run it"),
         "requirements-dev.txt.jinja": lambda text: text.replace("pytest>=8.4", "pytest>=8.4.1"),
-        ".gitignore": lambda text: "# What git leaves alone.\n" + text,
+        ".gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
     }
     for name, edit in edits.items():
         file = rendered / name

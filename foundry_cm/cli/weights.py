@@ -1,0 +1,81 @@
+"""`cm weights`: brings a model's files here, locks them by hash, and checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from foundry_cm.cli.console import err, say, say_next
+from foundry_cm.cli.options import Folder
+from foundry_cm.errors import CmError
+from foundry_cm.project import Project
+
+if TYPE_CHECKING:
+    from foundry_cm.weights.request import Pulled
+
+app = typer.Typer(
+    name="weights",
+    help="Bring the model's files here, locked by hash in weights.lock.",
+    no_args_is_help=True,
+)
+
+
+@app.command("pull")
+def pull(
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Lock anew what the origin has today."),
+    ] = False,
+    folder: Folder = Path(),
+) -> None:
+    """Fetch the files of weights.lock; without a lock, ask the origin and write one."""
+    project = Project.read(folder)
+    try:
+        from foundry_cm.weights import pull as weights
+    except ImportError as error:
+        raise CmError(
+            f"Pulling weights needs the package {error.name}",
+            fix="pip install 'foundry-cm[weights]'",
+            code="MissingPackage",
+        ) from None
+    pulled = weights.pull(project, _progress, update=update)
+    _say_what(pulled)
+    if pulled.relocked:
+        say("Wrote weights.lock; commit it, and not the files.")
+    say_next("cm serve", "runs the module with them")
+
+
+@app.command("verify")
+def verify(folder: Folder = Path()) -> None:
+    """Compare the files with weights.lock, byte for byte; exit 1 where they differ."""
+    from foundry_cm.weights.request import check
+
+    _say_what(check(Project.read(folder)))
+    say_next("cm serve", "runs the module with them")
+
+
+def _say_what(pulled: Pulled) -> None:
+    count = len(pulled.lock.files)
+    size = f"{pulled.lock.size / 1e6:,.1f} MB"
+    say(f"{count} file{'s'[: count != 1]}, {size}, as weights.lock says, in {pulled.folder}")
+    for path in pulled.pickles:
+        say(f"{path} is a pickle: loading it runs the code inside. Its hash is locked.", "yellow")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("weights", total=total)
+        yield lambda count: progress.advance(task, count)

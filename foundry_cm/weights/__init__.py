@@ -1,0 +1,1 @@
+"""Model weights: locked by hash, downloaded, verified."""

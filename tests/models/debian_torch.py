@@ -1,0 +1,111 @@
+"""A Python with PyTorch and torchvision for the CPU, from Debian, and ultralytics beside them.
+
+PyPI has torchvision only as a CUDA build of several GB, so the detector's tests run in a Debian root
+of their own (1.9 GB, made once in the user's cache), with this machine's files mounted into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.conftest import REPOSITORY
+from tests.models import shapes
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry-cm-tests"
+SUITE = "trixie"
+PACKAGES = "python3,python3-venv,python3-torch,python3-torchvision,ca-certificates"
+REQUIREMENTS = [
+    "ultralytics-opencv-headless==8.4.190",
+    "foundry-compute-modules[sources]>=0.31,<0.35",
+    "foundry-platform-sdk>=1.80,<2",
+    "filelock>=3.16,<5",
+    "mypy>=1.18,<3",
+    "requests>=2.32,<3",
+    "stamina>=25.1,<27",
+    "types-pyyaml",
+    "types-requests",
+]
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def skip_unless_possible() -> None:
+    """Skip the test where no Debian root can be made."""
+    missing = [tool for tool in ("debootstrap", "unshare", "chroot") if not shutil.which(tool)]
+    if os.geteuid() != 0 or platform.machine() != "x86_64":
+        pytest.skip("the detector's tests need root, on Linux on x86_64")
+    if missing:
+        pytest.skip(f"the detector's tests need {', '.join(missing)}: apt-get install debootstrap")
+
+
+def python() -> Path:
+    """The interpreter, made where it is not there yet; skips the test where that is impossible."""
+    skip_unless_possible()
+    recipe = hashlib.sha256(f"{SUITE} {PACKAGES} {REQUIREMENTS}".encode()).hexdigest()[:12]
+    root = CACHE / f"debian-torch-{recipe}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "debian-torch.lock"):
+        if not root.is_dir():
+            _make(root)
+    return _wrapper(root)
+
+
+def _make(root: Path) -> None:
+    new = root.with_name(root.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    _run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(new))
+    # What this machine trusts and how it resolves names holds inside as well.
+    for file in (CERTIFICATES, Path("/etc/resolv.conf")):
+        if file.exists():
+            shutil.copy(file, new / file.relative_to("/"))
+    wrapped = str(_wrapper(new))
+    _run(wrapped, "-m", "pip", "install", "-q", "--no-cache-dir", *REQUIREMENTS)
+    new.rename(root)
+    _wrapper(root)
+
+
+def _wrapper(root: Path) -> Path:
+    """A command that runs the root's Python where it is called, with the same files in sight."""
+    venv = root / "opt" / "venv"
+    if not venv.exists():
+        _run("chroot", str(root), "python3", "-m", "venv", "--system-site-packages", "/opt/venv")
+    seen = ["/proc", "/dev", tempfile.gettempdir(), str(REPOSITORY), str(CACHE)]
+    mounts = "".join(
+        f'mkdir -p "{root}{path}" && mount --rbind "{path}" "{root}{path}" && ' for path in seen
+    )
+    command = root / "python"
+    new = root / f"python.{os.getpid()}"
+    new.write_text(
+        "#!/bin/sh\n"
+        f"exec unshare --mount sh -c '{mounts}"
+        f'exec chroot "{root}" env -C "$PWD" /opt/venv/bin/python "$@"\' sh "$@"\n'
+    )
+    new.chmod(0o755)
+    new.replace(command)
+    return command
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
+def trained_detector() -> Path:
+    """A YOLO that finds squares and circles, trained once and kept in the user's cache."""
+    interpreter = python()
+    recipe = hashlib.sha256(Path(shapes.__file__).read_bytes()).hexdigest()[:12]
+    folder = CACHE / f"shapes-{recipe}"
+    with FileLock(CACHE / "shapes.lock"):
+        if not (folder / "shapes.pt").is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ.setdefault("YOLO_CONFIG_DIR", str(CACHE))
+            _run(str(interpreter), shapes.__file__, "train", str(folder))
+    return folder / "shapes.pt"

@@ -1,0 +1,183 @@
+"""A rendered embedding module answers with the model's own vectors, or says why it cannot start."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from foundry_cm.errors import CmError
+from foundry_cm.testing import Foundry
+from tests.models.conftest import MODELS_MISSING
+from tests.models.hub import Hub, status
+
+np = pytest.importorskip("numpy", reason=MODELS_MISSING)
+
+pytestmark = pytest.mark.slow
+
+TEXTS = [
+    "centrifugal pump",
+    "",
+    "a machine that moves water from one place to another " * 200,
+    "Überdruckventil für Heißdampf",
+    "ポンプ",
+    "\U0001f6b0",
+    "centrifugal pump",
+    "x",
+]
+
+Modules = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module", params=["baked", "downloaded"])
+def running(request: pytest.FixtureRequest, embedding_modules: Modules) -> Iterator[Foundry]:
+    """The module of each strategy under the local Foundry, with threads for two calls at a time."""
+    folder = embedding_modules(request.param)
+    with Foundry(folder, [sys.executable, "src/app.py"], concurrency=2) as foundry:
+        yield foundry
+
+
+def test_vectors_are_those_of_the_library(running: Foundry, minilm: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    direct = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    result = running.call("embed", {"texts": TEXTS})
+    assert result["dimension"] == 384
+    vectors = np.array([item["vector"] for item in result["embeddings"]])
+    assert np.abs(vectors - direct).max() < 1e-6
+    assert [item["truncated"] for item in result["embeddings"]] == [
+        number == 2 for number in range(len(TEXTS))
+    ]
+
+
+def test_search_ranks_as_the_library_does(running: Foundry, minilm: Path) -> None:
+    from sentence_transformers import SentenceTransformer, util
+
+    model = SentenceTransformer(str(minilm), device="cpu")
+    everything = running.call("search", {"query": "a machine that moves water", "limit": 99})
+    labels = [match["label"] for match in everything]
+    scores = util.cos_sim(model.encode("a machine that moves water"), model.encode(labels))[0]
+    assert len(everything) == 30
+    assert np.abs(scores.numpy() - [match["score"] for match in everything]).max() < 1e-6
+
+
+def test_start_says_device_and_seconds(running: Foundry) -> None:
+    for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
+        assert line in running.output
+
+
+def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def call(number: int) -> object:
+        return running.call("embed", {"texts": [f"text {number} " * (number + 1)]})
+
+    alone = [call(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(call, range(8)))
+    first = np.array([[item["vector"] for item in result["embeddings"]] for result in alone])
+    again = np.array([[item["vector"] for item in result["embeddings"]] for result in together])
+    assert np.abs(first - again).max() < 1e-6
+
+
+@pytest.mark.parametrize("strategy", ["baked", "downloaded"])
+def test_rendered_tests_and_linters_pass(embedding_modules: Modules, strategy: str) -> None:
+    folder = embedding_modules(strategy)
+    for command in (
+        ["pytest", "-q"],
+        ["ruff", "format", "--check", "."],
+        ["ruff", "check", "."],
+        ["mypy"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def start(folder: Path) -> CmError:
+    """Why a module does not start."""
+    with pytest.raises(CmError) as died, Foundry(folder, [sys.executable, "src/app.py"]):
+        pass
+    return died.value
+
+
+@pytest.fixture
+def copied(embedding_modules: Modules, tmp_path: Path) -> Callable[[str], Path]:
+    """A module of a strategy to change at will."""
+    return lambda strategy: shutil.copytree(embedding_modules(strategy), tmp_path / "module")
+
+
+def test_changed_weights_are_never_served(copied: Callable[[str], Path]) -> None:
+    folder = copied("baked")
+    with (folder / "models" / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    death = start(folder)
+    assert "exited with code 1" in death.what
+    assert "No weights: models/model.safetensors has SHA-256 " in death.what
+    assert death.what.endswith("fetch it again with `cm weights pull`")
+    assert "Traceback" not in death.what + (death.details or "")
+
+
+def test_module_without_a_lock_says_how_to_get_one(copied: Callable[[str], Path]) -> None:
+    folder = copied("baked")
+    (folder / "weights.lock").unlink()
+    assert start(folder).what.endswith(
+        "No weights: weights.lock is missing; write it with `cm weights pull`"
+    )
+
+
+def test_replica_downloads_before_it_serves(
+    copied: Callable[[str], Path], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
+    hub.fail("model.safetensors", status(503))
+    with Foundry(copied("downloaded"), [sys.executable, "src/app.py"]) as foundry:
+        assert foundry.call("search", {"query": "pump", "limit": 1})[0]["partition"] == "pumps"
+    assert "answered 503" in foundry.output
+    assert re.search(r"Weights: [89]\d\.\d MB of 9\d\.\d MB", foundry.output)
+    assert re.search(r"Weights: 9\d\.\d MB in \d+\.\d s, verified, in ", foundry.output)
+    hub.requests.clear()
+    with Foundry(tmp_path / "module", [sys.executable, "src/app.py"]) as foundry:
+        assert "Weights: using the verified copy in" in foundry.output
+    assert hub.requests == []
+
+
+def test_replica_that_cannot_download_says_why(
+    copied: Callable[[str], Path], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
+    hub.fail("model.safetensors", status(404))
+    death = start(copied("downloaded"))
+    assert "exited with code 1" in death.what
+    assert "model.safetensors answered 404; correct the origin in pyproject.toml" in death.what
+
+
+def test_static_inference_loads_nothing_and_prints_only_the_types(
+    embedding_modules: Modules,
+) -> None:
+    code = (
+        "import sys; from compute_modules import startup; startup.DISABLE_STARTUP = True; "
+        "sys.path.insert(0, 'src'); import app; "
+        "assert app.MODEL is None; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=embedding_modules("baked"),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_sample_events_are_valid_json(embedding_modules: Modules) -> None:
+    events = embedding_modules("baked") / "events"
+    assert {path.stem for path in events.iterdir()} == {"embed", "search"}
+    for path in events.iterdir():
+        json.loads(path.read_text())

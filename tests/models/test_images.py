@@ -1,0 +1,145 @@
+"""An image is read by reference, or a code and a reason say why it is not."""
+
+import base64
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Render
+from tests.models.conftest import MODELS_MISSING
+from tests.models.local_platform import DATASET, ITEM, MEDIA_SET, Platform, running_platform
+
+Image = pytest.importorskip("PIL.Image", reason=MODELS_MISSING)
+pytest.importorskip("foundry_sdk", reason=MODELS_MISSING)
+pytest.importorskip("external_systems", reason=MODELS_MISSING)
+
+
+def picture(width: int = 40, height: int = 30, form: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "orange").save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with pictures, for a module that has application permissions and a Source."""
+    with running_platform(tmp_path_factory.mktemp("platform")) as platform:
+        platform.media("picture", picture())
+        platform.media("text", b"no picture")
+        platform.media("huge", b"\0" * 21_000_000)
+        platform.media("wide", picture(9000, 6000))
+        platform.file("a folder/picture.png", picture(20, 10))
+        platform.items["/cameras/1/latest"] = picture(64, 48)
+        yield platform
+
+
+@pytest.fixture
+def images(render: Render, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """src/images.py of a module, as it is after its start."""
+    for name, value in platform.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("FOUNDRY_HOSTNAME", raising=False)
+    monkeypatch.delenv("FOUNDRY_TOKEN", raising=False)
+    path = render(example="yolo") / "src" / "images.py"
+    spec = importlib.util.spec_from_file_location("rendered_images", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.delitem(sys.modules, "platform_api", raising=False)
+    spec.loader.exec_module(module)
+    return module
+
+
+def item(name: str) -> tuple[str, str, str]:
+    """A reference to an item of the media set."""
+    return ("media_item", MEDIA_SET, ITEM + name)
+
+
+def inline(content: bytes) -> tuple[str, str, str]:
+    return ("inline", "", base64.b64encode(content).decode())
+
+
+@pytest.mark.parametrize(
+    ("reference", "size"),
+    [
+        (item("picture"), (40, 30)),
+        (("dataset_file", DATASET, "/a folder/picture.png"), (20, 10)),
+        (("source", "cameras", "/1/latest"), (64, 48)),
+        (inline(picture(8, 8, "JPEG")), (8, 8)),
+    ],
+)
+def test_each_kind_of_reference_is_read(
+    images: Any, reference: tuple[str, str, str], size: tuple[int, int]
+) -> None:
+    image = images.read_image(*reference)
+    assert (image.size, image.mode) == (size, "RGB")
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "message"),
+    [
+        (
+            ("file", "", "x"),
+            "bad_reference",
+            'kind is "file"; give one of media_item, dataset_file, source, inline',
+        ),
+        (
+            ("media_item", "", ITEM + "picture"),
+            "bad_reference",
+            "media_item needs a media set in parent and one of its items in item",
+        ),
+        (("inline", MEDIA_SET, "x"), "bad_reference", "inline needs base64 in item and nothing in"),
+        (("media_item", MEDIA_SET, "x"), "bad_reference", "a RID of the reference is not one"),
+        (item("other"), "not_found", "the platform has no such item"),
+        (item("forbidden"), "not_permitted", "the service user of the module may not read this"),
+        (item("text"), "not_an_image", "the file is no readable image"),
+        (item("huge"), "too_large", "the file has more than 20,000,000 bytes"),
+        (item("wide"), "too_large", "the image has 9000 x 6000 pixels, more than 50 million"),
+        (("source", "camera", "1"), "not_permitted", 'no REST Source "camera" is imported'),
+        (("source", "cameras", "2"), "not_found", "the Source cameras answered 404"),
+        (("inline", "", "%%"), "not_an_image", "inline is not base64"),
+        (("inline", "", "A" * 1_400_000), "too_large", "an inline image has at most 1,000,000"),
+        (inline(picture()[:60]), "not_an_image", "the file is no readable image"),
+    ],
+)
+def test_what_cannot_be_read_has_a_code_and_a_reason(
+    images: Any, reference: tuple[str, str, str], code: str, message: str
+) -> None:
+    with pytest.raises(images.ImageError) as refused:
+        images.read_image(*reference)
+    assert refused.value.code == code
+    assert str(refused.value).startswith(message)
+
+
+def test_module_without_permissions_says_where_to_grant_them(
+    images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLIENT_ID")
+    with pytest.raises(images.ImageError, match="Configure tab, Permissions") as refused:
+        images.read_image(*item("picture"))
+    assert refused.value.code == "not_permitted"
+
+
+def test_platform_that_is_away_is_said_to_be(
+    images: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    discovery = tmp_path / "discovery.yml"
+    discovery.write_text(
+        'api_gateway: ["https://127.0.0.1:1/api"]\nmultipass: ["https://127.0.0.1:1/multipass/api"]\n'
+    )
+    monkeypatch.setenv("FOUNDRY_SERVICE_DISCOVERY_V2", str(discovery))
+    with pytest.raises(images.ImageError, match="the platform did not answer") as refused:
+        images.read_image(*item("picture"))
+    assert refused.value.code == "unavailable"
+
+
+def test_image_is_turned_upright(images: Any) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    assert images.read_image(*inline(picture(40, 30, "JPEG", exif=exif))).size == (30, 40)

@@ -1,0 +1,207 @@
+"""A rendered YOLO module finds what ultralytics finds, in images that it has never seen."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foundry_cm.errors import CmError
+from foundry_cm.testing import Foundry
+from tests.conftest import Render
+from tests.models import debian_torch
+from tests.models.conftest import MODELS_MISSING
+from tests.models.hub import Hub
+
+pytest.importorskip("PIL", reason=MODELS_MISSING)
+from tests.models.shapes import draw
+
+pytestmark = pytest.mark.slow
+
+UNSEEN = range(1000, 1030)
+
+Modules = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def detector() -> Path:
+    """The trained checkpoint."""
+    return debian_torch.trained_detector()
+
+
+@pytest.fixture(scope="session")
+def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
+    """Rendered detectors by strategy, with the trained weights pulled from the hub."""
+    started_hub.repos["shapes"] = detector.parent
+    made: dict[str, Path] = {}
+
+    def module(strategy: str) -> Path:
+        if strategy not in made:
+            folder = render(
+                example="yolo",
+                module_name="shapes",
+                weights_strategy=strategy,
+                weights_origin="https",
+                weights_url=f"{started_hub.url}/plain/shapes/",
+                weights_files=["shapes.pt"],
+                python_version="3.13",
+            )
+            pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
+            done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert "shapes.pt is a pickle" in done.stderr
+            made[strategy] = folder
+        return made[strategy]
+
+    return module
+
+
+@pytest.fixture(scope="module", params=["baked", "downloaded"])
+def running(request: pytest.FixtureRequest, modules: Modules) -> Iterator[Foundry]:
+    """The module of each strategy under the local Foundry."""
+    command = [str(debian_torch.python()), "src/app.py"]
+    with Foundry(modules(request.param), command, concurrency=2) as foundry:
+        yield foundry
+
+
+def png(image: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def inline(image: Any) -> dict[str, str]:
+    return {"kind": "inline", "parent": "", "item": base64.b64encode(png(image)).decode()}
+
+
+def detect(foundry: Foundry, images: list[dict[str, str]], min_confidence: float = 0.4) -> Any:
+    return foundry.call("detect", {"images": images, "min_confidence": min_confidence}, timeout=120)
+
+
+def test_shapes_in_unseen_drawings_are_found(running: Foundry) -> None:
+    drawings = [draw(seed) for seed in UNSEEN]
+    results = detect(running, [inline(image) for image, _ in drawings])
+    shapes = found = 0
+    for (_, drawn), result in zip(drawings, results, strict=True):
+        boxes = [
+            (item["label"], item["left"], item["top"], item["right"], item["bottom"])
+            for item in result["detections"]
+        ]
+        shapes += len(drawn)
+        found += sum(
+            any(label == shape.label and shape.overlap(*box) > 0.6 for label, *box in boxes)
+            for shape in drawn
+        )
+    assert found >= 0.9 * shapes
+
+
+def test_detections_are_those_of_ultralytics(
+    running: Foundry, detector: Path, tmp_path: Path
+) -> None:
+    drawings = [draw(seed)[0] for seed in UNSEEN[:6]]
+    # Other shapes of image, one of them twice, so that a batch holds several sizes.
+    drawings += [drawings[0].resize((220, 120)), drawings[1].resize((90, 200)), drawings[0]]
+    paths = [tmp_path / f"{number}.png" for number in range(len(drawings))]
+    for path, image in zip(paths, drawings, strict=True):
+        path.write_bytes(png(image))
+    program = Path(debian_torch.shapes.__file__)
+    command = [debian_torch.python(), program, "predict", detector, "0.25", *paths]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    direct = json.loads(done.stdout.strip().splitlines()[-1])
+    results = detect(running, [inline(image) for image in drawings], 0.25)
+    assert sum(map(len, direct)) >= len(drawings)
+    for wanted, result in zip(direct, results, strict=True):
+        got = [
+            [
+                item["label"],
+                *(item[key] for key in ("confidence", "left", "top", "right", "bottom")),
+            ]
+            for item in result["detections"]
+        ]
+        assert [item[0] for item in got] == [item[0] for item in wanted]
+        for mine, theirs in zip(got, wanted, strict=True):
+            assert mine[1:] == pytest.approx(theirs[1:], abs=0.02)
+
+
+def test_one_bad_image_costs_the_others_nothing(running: Foundry) -> None:
+    good = inline(draw(UNSEEN[0])[0])
+    alone = detect(running, [good])
+    first, bad, missing, last = detect(
+        running, [good, {**good, "item": "AAAA"}, {**good, "kind": "x"}, good]
+    )
+    assert (bad["error"], missing["error"]) == ("not_an_image", "bad_reference")
+    assert first["error"] == last["error"] == ""
+    assert [item["label"] for item in first["detections"]] == [
+        item["label"] for item in alone[0]["detections"]
+    ]
+    assert first["detections"] == last["detections"]
+
+
+def test_start_says_device_and_seconds(running: Foundry) -> None:
+    for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
+        assert line in running.output
+
+
+def test_checkpoint_whose_hash_is_not_locked_is_not_loaded(
+    modules: Modules, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(modules("baked"), tmp_path / "module")
+    checkpoint = folder / "models" / "shapes.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes() + b"\0")
+    with pytest.raises(CmError) as died:
+        with Foundry(folder, [str(debian_torch.python()), "src/app.py"]):
+            pass
+    assert "No weights: models/shapes.pt has " in died.value.what
+
+
+@pytest.mark.parametrize("strategy", ["baked", "downloaded"])
+def test_rendered_tests_and_linters_pass(modules: Modules, tmp_path: Path, strategy: str) -> None:
+    import shutil
+
+    folder = shutil.copytree(modules(strategy), tmp_path / "module")
+    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    interpreter = str(debian_torch.python())
+    typed = subprocess.run(
+        [interpreter, "-m", "mypy", "src"], cwd=folder, capture_output=True, text=True
+    )
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    settings = folder / "pyproject.toml"
+    table = f'[tool.foundry-cm]\ncommand = ["{interpreter}", "src/app.py"]'
+    settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_static_inference_reads_the_types_without_the_model(modules: Modules) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "compute_modules.bin.static_inference.infer", "src"],
+        cwd=modules("baked"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [item["functionName"] for item in json.loads(done.stdout)] == ["detect"]
+
+
+def test_licence_is_said_where_people_decide(render: Render) -> None:
+    from tests.conftest import REPOSITORY
+
+    module = render(example="yolo")
+    readme = (module / "README.md").read_text()
+    assert "AGPL-3.0" in readme
+    assert "Ultralytics Enterprise License" in readme
+    assert "AGPL-3.0, or its enterprise licence" in (REPOSITORY / "copier.yml").read_text()
+    assert "ultralytics-opencv-headless" in (module / "requirements.txt").read_text()
