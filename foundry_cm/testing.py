@@ -41,6 +41,7 @@ class Foundry:
                 "max_megabytes": project.max_megabytes,
                 "timeout_seconds": 60.0,
                 "restart": False,
+                "application": project.application,
                 **settings,
             },
         )

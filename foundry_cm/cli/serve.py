@@ -97,6 +97,7 @@ def serve(
         port=_free(RUNTIME_PORT) if port is None else port,
         max_megabytes=max_megabytes or project.max_megabytes,
         timeout_seconds=project.timeout_seconds,
+        application=project.application,
     )
     if container:
         settings = _in_container(settings, container, engine)

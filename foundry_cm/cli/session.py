@@ -82,6 +82,7 @@ def started(project: Project, command: Sequence[str], reporter: Reporter) -> Loc
             folder=project.folder,
             max_megabytes=project.max_megabytes,
             timeout_seconds=project.timeout_seconds,
+            application=project.application,
             restart=False,
         ),
         reporter,

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.functions import Function, read_result
+from foundry_cm.runtime.application import Application
 from foundry_cm.runtime.jobs import JobQueue
 from foundry_cm.runtime.mounts import Mounts, ReplicaIdentity, environment
 from foundry_cm.runtime.replica import Launch, Replica
@@ -44,6 +45,8 @@ class Settings:
     port: int = 0
     restart: bool = True
     env: dict[str, str] = field(default_factory=dict)
+    # Whether it has application permissions: its replicas get a client for the platform's OAuth.
+    application: bool = False
     # The name under which the module reaches this machine's loopback: another one in some containers.
     host: str = "localhost"
     # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
@@ -87,6 +90,7 @@ class LocalFoundry:
         self.port = 0
         self.replicas: list[Replica] = []
         self._module_rid = f"ri.foundry.main.deployed-app.{uuid.uuid4()}"
+        self.application = Application()
         self._tokens: dict[str, int] = {}
         self._changed = asyncio.Condition()
         self._folder: Path | None = None
@@ -122,6 +126,8 @@ class LocalFoundry:
                 concurrency=self.settings.concurrency,
                 sources=sources,
             )
+            if self.settings.application:
+                variables |= self.application.environment()
             launch = self.settings.launch or (lambda _, env, __: Launch(self.settings.command, env))
             replica = Replica(
                 index,
@@ -139,9 +145,12 @@ class LocalFoundry:
         certificate = mounts.authority.issue_cert("localhost", LOOPBACK, self.settings.host)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         certificate.configure_cert(context)
+        app = create_app(self)
+        if self.settings.application:
+            app.add_routes(self.application.routes())
         # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
         self._runner = web.AppRunner(
-            create_app(self), handler_cancellation=True, access_log=None, shutdown_timeout=0.1
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
         await self._runner.setup()
         listener = bind(self.settings.port)

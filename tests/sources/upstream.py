@@ -23,6 +23,10 @@ class Upstream:
     url: str = ""
     proxy: str = ""
     tunnels: list[dict[str, str]] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
+
+
+_RUNNING = web.AppKey("running", Upstream)
 
 
 @contextlib.contextmanager
@@ -47,6 +51,7 @@ def upstream(folder: Path) -> Iterator[Upstream]:
 
 async def _start(running: Upstream, context: ssl.SSLContext) -> web.AppRunner:
     app = web.Application()
+    app[_RUNNING] = running
     app.router.add_route("*", "/{path:.*}", _echo)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -61,6 +66,7 @@ async def _start(running: Upstream, context: ssl.SSLContext) -> web.AppRunner:
 
 
 async def _echo(request: web.Request) -> web.Response:
+    request.app[_RUNNING].authorizations.append(request.headers.get("Authorization", ""))
     if request.path.endswith("/missing"):
         return web.Response(status=404)
     seen = {
