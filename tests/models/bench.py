@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -21,19 +22,32 @@ from copier import run_copy
 from packaging.requirements import Requirement
 
 from foundry_cm.testing import Foundry
-from tests.bench import Figure, seconds, show
+from tests.bench import Figure, show
 from tests.conftest import snapshot
 from tests.models.conftest import pull_weights
 from tests.models.hub import running_hub
 
 # What the field guide's requirements.txt lists.
-GUIDE = ["foundry-compute-modules", "pyarrow", "numpy>=1.24,<2.0", "pandas", "sentence-transformers"]
+GUIDE = [
+    "foundry-compute-modules",
+    "pyarrow",
+    "numpy>=1.24,<2.0",
+    "pandas",
+    "sentence-transformers",
+]
 BARE = "from sentence_transformers import SentenceTransformer as M; M({!r}, device='cpu')"
 TEXTS = [
     f"Pump {number} moves {number % 17} cubic metres of water an hour against a head of "
     f"{number % 40} metres; its seal was changed {number % 9} weeks ago by the second shift."
     for number in range(256)
 ]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long some work takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def installed_bytes(*names: str) -> int:
