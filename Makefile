@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench bench-models picture release-check clean
+.PHONY: demo test test-fast lint bench bench-models bench-pipeline picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -21,6 +21,9 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(RUN) tests.bench
+
+bench-pipeline: .venv/ready
+	$(RUN) tests.pipeline.bench
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,13 +1,15 @@
-"""The fixture `foundry` for a module's own tests; pytest finds it once foundry-cm is installed."""
+"""The fixtures `foundry` and `pipeline` for a module's own tests; pytest finds them once foundry-cm is installed."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.testing import Foundry
+from foundry_cm.testing import Foundry, Pipeline
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,12 @@ def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
         )
     yield running
     running.__exit__()
+
+
+@pytest.fixture
+def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Pipeline:
+    """The pipeline module in pytest's root folder, with a copy of its `data/` and no outputs yet."""
+    folder = request.config.rootpath
+    if (folder / "data").is_dir():
+        shutil.copytree(folder / "data", tmp_path / "data")
+    return Pipeline(folder, tmp_path)

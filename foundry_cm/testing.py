@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,77 @@ class _Log(Reporter):
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         self.warnings = list(warnings)
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """What one run of a pipeline moved: rows or records by alias."""
+
+    read: dict[str, int]
+    written: dict[str, int]
+    kills: int
+    seconds: float
+
+
+class Pipeline:
+    """A pipeline module with inputs and outputs of its own, below `root`."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        self.root = root
+        self.output: deque[str] = deque(maxlen=1000)
+
+    def put(self, alias: str, name: str, content: str | bytes) -> Path:
+        """Add a file to an input."""
+        path = self.root / "data" / alias / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def run(
+        self, *, faults: Sequence[str] = (), build: bool = False, timeout: float = 120.0
+    ) -> PipelineRun:
+        """Run until nothing is left to do; `timeout` in seconds.
+
+        Raises `AssertionError` with the module's output when it dies by itself or does not end.
+        """
+        return asyncio.run(self._run(faults, build, timeout))
+
+    def rows(self, alias: str) -> list[dict[str, Any]]:
+        """Every row that an output holds, in the order of its files' names."""
+        from foundry_cm.platform.tables import hidden, read
+
+        folder = self.root / "outputs" / alias
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        shown = (path for path in files if not hidden(str(path.relative_to(folder))))
+        return [row for path in shown for row in read(path).to_pylist()]
+
+    async def _run(self, faults: Sequence[str], build: bool, timeout: float) -> PipelineRun:
+        from foundry_cm.pipeline import LocalPipeline, Options
+
+        options = Options(
+            command=Project.read(self.folder).command(),
+            folder=self.folder,
+            root=self.root,
+            faults=faults,
+            of_build=build,
+            on_line=self.output.append,
+        )
+        try:
+            async with LocalPipeline(options) as pipeline:
+                await asyncio.wait_for(pipeline.idle(), timeout)
+                await pipeline.finish()
+                moved = pipeline.moved()
+                counts = {each.resource.alias: each.rows for each in moved}
+                outputs = {each.resource.alias for each in moved if each.resource.writable}
+                return PipelineRun(
+                    read={alias: rows for alias, rows in counts.items() if alias not in outputs},
+                    written={alias: rows for alias, rows in counts.items() if alias in outputs},
+                    kills=pipeline.kills,
+                    seconds=pipeline.seconds,
+                )
+        except CmError as error:
+            raise _as_test_error(error) from None
+        except asyncio.TimeoutError:
+            lines = "\n".join(self.output)
+            raise CallFailed(f"not idle within {timeout:g} s:\n{lines}") from None

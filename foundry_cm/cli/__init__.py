@@ -7,7 +7,7 @@ import sys
 import typer
 
 from foundry_cm import __version__
-from foundry_cm.cli import build, call, check, event, publish, schema, serve, weights
+from foundry_cm.cli import build, call, check, event, publish, run, schema, serve, weights
 from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("call")(call.call)
 app.command("event")(event.event)
+app.command("run")(run.run)
 app.command("schema")(schema.schema)
 app.command("check")(check.check)
 app.add_typer(weights.app)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -98,6 +99,46 @@ def environment(
         **_no_proxy(),
         **(sources.mount(mounts.root, mounts.ca) if sources else {}),
     }
+
+
+def pipeline_environment(
+    mounts: Mounts,
+    *,
+    token: str,
+    aliases: dict[str, Any],
+    module_rid: str,
+    port: int,
+    sources: LocalSources | None = None,
+) -> dict[str, str]:
+    """The variables of a pipeline-mode replica; the files behind them are written first.
+
+    BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes). The
+    routes of jobs are left out: a pipeline answers no calls.
+    """
+    (mounts.root / "RESOURCE_ALIAS_MAP").write_text(json.dumps(aliases), encoding="utf-8")
+    renew_pipeline_token(mounts, token)
+    discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
+    proxies = sources.proxies if sources else ()
+    discovery.write_text(_service_discovery(f"localhost:{port}", proxies), encoding="utf-8")
+    return {
+        "BUILD2_TOKEN": str(mounts.root / "BUILD2_TOKEN"),
+        "RESOURCE_ALIAS_MAP": str(mounts.root / "RESOURCE_ALIAS_MAP"),
+        "FOUNDRY_SERVICE_DISCOVERY_V2": str(discovery),
+        "DEFAULT_CA_PATH": str(mounts.ca),
+        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(mounts.ca),
+        "COMPUTE_SESSION_ID": f"ses-{uuid.uuid4()}",
+        "FOUNDRY_COMPUTE_MODULE_RID": module_rid,
+        "PYTHONUNBUFFERED": "1",
+        **_no_proxy(),
+        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
+    }
+
+
+def renew_pipeline_token(mounts: Mounts, token: str) -> None:
+    """Replace the pipeline's token in one step: a reader never sees half of it."""
+    draft = mounts.root / "BUILD2_TOKEN.new"
+    draft.write_text(token, encoding="utf-8")
+    draft.replace(mounts.root / "BUILD2_TOKEN")
 
 
 def _service_discovery(address: str, proxies: Sequence[str]) -> str:

@@ -92,8 +92,12 @@ class Replica:
         self._spawn()
         self._supervisor = asyncio.create_task(self._supervise())
 
-    async def stop(self) -> None:
-        """End the process and all its children within `STOP_SECONDS`: asked first, then killed."""
+    def kill(self) -> None:
+        """End the process without warning, as a node that goes away does."""
+        self._kill_group()
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """End the process and all its children within so many seconds: asked first, then killed."""
         self._stopping = True
         if self._supervisor is None:
             return
@@ -101,7 +105,7 @@ class Replica:
             self._process.send_signal(signal.SIGTERM)
         else:
             self._supervisor.cancel()
-        await asyncio.wait({self._supervisor}, timeout=STOP_SECONDS)
+        await asyncio.wait({self._supervisor}, timeout=seconds)
         self._kill_group()
         await asyncio.wait({self._supervisor})
         self._supervisor = None

@@ -101,6 +101,10 @@ def copy_system(target: Path) -> None:
     with subprocess.Popen([*pack, "-C", str(root), "-cf", "-", "."], stdout=subprocess.PIPE) as out:
         subprocess.run(["tar", "-C", str(target), "-xf", "-"], stdin=out.stdout, check=True)
     assert out.returncode == 0
+    # Debian built PyTorch against another sympy than the one whose exact version its metadata asks for.
+    for path in target.glob("usr/lib/python3/dist-packages/torch-*.egg-info/*"):
+        if path.name in ("PKG-INFO", "requires.txt"):
+            path.write_text(path.read_text().replace("sympy==", "sympy>="))
     (target / "usr/bin/python").symlink_to("python3")
     for path in target.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         path.unlink()

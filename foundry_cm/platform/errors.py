@@ -1,0 +1,95 @@
+"""Errors in the platform's own envelope.
+
+`foundry_sdk` picks its typed exception by `errorName` and checks `parameters` against a typed
+dictionary, so names and parameters here are the ones its `errors.py` modules declare
+(foundry-platform-sdk 1.111.0). An error the client knows nothing of falls back to the class of the
+HTTP status.
+"""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHORIZED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    413: "REQUEST_ENTITY_TOO_LARGE",
+    429: "RATE_LIMITED",
+    500: "INTERNAL",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+STATUSES = {
+    "ApiFeaturePreviewUsageOnly": 400,
+    "BranchAlreadyExists": 409,
+    "BranchNotFound": 404,
+    "ConflictingMediaSetIdentifiers": 400,
+    "CreateTransactionPermissionDenied": 403,
+    "DatasetNotFound": 404,
+    "DatasetReadNotSupported": 400,
+    "DatasetViewNotFound": 404,
+    "DeleteBranchPermissionDenied": 403,
+    "DeleteFilePermissionDenied": 403,
+    "FileAlreadyExists": 404,
+    "FileNotFound": 404,
+    "FileNotFoundOnBranch": 404,
+    "FileNotFoundOnTransactionRange": 404,
+    "InvalidBranchName": 400,
+    "InvalidFilePath": 400,
+    "InvalidPageSize": 400,
+    "InvalidPageToken": 400,
+    "InvalidParameterCombination": 400,
+    "InvalidSchema": 400,
+    "InvalidTransactionType": 400,
+    "MediaItemNotFound": 404,
+    "MediaItemRidAlreadyExists": 409,
+    "InvalidMediaItemRid": 400,
+    "MediaSetNotFound": 404,
+    "MediaSetOpenTransactionAlreadyExists": 409,
+    "MissingMediaItemContent": 400,
+    "MissingMediaItemPath": 400,
+    "MissingPostBody": 400,
+    "OpenTransactionAlreadyExists": 409,
+    "PermissionDenied": 403,
+    "PublishRecordToStreamPermissionDenied": 403,
+    "PutDatasetSchemaPermissionDenied": 403,
+    "ReadTableError": 500,
+    "RecordDoesNotMatchStreamSchema": 400,
+    "RecordTooLarge": 413,
+    "SchemaNotFound": 404,
+    "StreamNotFound": 404,
+    "SubscriberAlreadyExists": 409,
+    "SubscriberNotFound": 404,
+    "TransactionNotCommitted": 400,
+    "TransactionNotFound": 404,
+    "TransactionNotOpen": 400,
+    "UploadFilePermissionDenied": 403,
+    "ViewNotFound": 404,
+}
+
+
+class ApiError(Exception):
+    """An answer other than success; `name` is the platform's error name."""
+
+    def __init__(self, name: str, *, status: int | None = None, **parameters: Any) -> None:
+        super().__init__(name)
+        self.name = name
+        self.status = status if status is not None else STATUSES[name]
+        self.parameters = {key: value for key, value in parameters.items() if value is not None}
+
+    def response(self, headers: dict[str, str] | None = None) -> web.Response:
+        """The error as JSON: errorCode, errorName, errorInstanceId, parameters."""
+        body = {
+            "errorCode": CODES.get(self.status, HTTPStatus(self.status).name),
+            "errorName": self.name,
+            "errorInstanceId": str(uuid.uuid4()),
+            "parameters": self.parameters,
+        }
+        return web.json_response(body, status=self.status, headers=headers)

@@ -1,0 +1,239 @@
+"""The loop of the module; owned by the template: `copier update` replaces this file, so edit app.py instead.
+
+It reads what is new in the inputs, passes it through process() in batches, writes the outputs, and
+waits for more. It is killed at any time without losing or doubling a row: see outputs.py.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from compute_modules.resources import get_pipeline_resources
+
+from connection import connect
+from inputs import Chunk, Source, files, partitions
+from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
+from records import (
+    FOUNDRY_TYPES,
+    Rejected,
+    SchemaError,
+    as_text,
+    check_result,
+    columns_of,
+    schema_of,
+)
+
+__all__ = ["load", "run"]
+
+HEARTBEAT_SECONDS = 60
+COMMIT_ROWS = 1_000_000
+RECORD_CHARACTERS = 10_000
+COUNTED = ("rows in", "rows out", "errors")
+
+logging.basicConfig(
+    level=logging.INFO,
+    format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    stream=sys.stdout,
+)
+logging.getLogger("httpx").setLevel(logging.WARNING)
+log = logging.getLogger(__name__)
+
+Asset = TypeVar("Asset")
+Process = Callable[[Any], Any]
+
+
+def load(loader: Callable[[], Asset]) -> Asset:
+    """Run `loader` once, while the container starts, and log how long it took."""
+    began = time.perf_counter()
+    asset = loader()
+    log.info("%s took %.2f s", getattr(loader, "__name__", "asset"), time.perf_counter() - began)
+    return asset
+
+
+def run(process: Process, reads: type, writes: type) -> None:
+    """Turn rows of the class `reads` into rows of the class `writes`, until Foundry stops the container."""
+    if "RESOURCE_ALIAS_MAP" not in os.environ:
+        sys.exit("This module runs inside Foundry. To run it on this machine: cm run")
+    stop = threading.Event()
+
+    def on_signal(signum: int, _frame: FrameType | None) -> None:
+        log.info("Stopping on %s", signal.Signals(signum).name)
+        stop.set()
+
+    # Process 1 of a container ignores these signals unless it handles them.
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        Pipeline(process, reads, writes, stop).run()
+    except (SchemaError, SecondWriter) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+class Pipeline:
+    """Inputs, outputs and counts of one run."""
+
+    def __init__(self, process: Process, reads: type, writes: type, stop: threading.Event) -> None:
+        settings = json.loads(
+            (Path(__file__).parent / "resources.json").read_text(encoding="utf-8")
+        )
+        self.process = process
+        self.reads = schema_of(reads)
+        self.writes = schema_of(writes)
+        self.stop = stop
+        self.poll_seconds = float(os.environ.get("POLL_SECONDS", settings["poll_seconds"]))
+        self.counts: Counter[str] = Counter()
+        self.inputs = settings["inputs"]
+        self.client = connect()
+        self.resources = get_pipeline_resources()
+        wanted = [*self.inputs, *settings["outputs"], settings["errors"]]
+        if missing := [alias for alias in wanted if alias not in self.resources]:
+            sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
+        self.errors = self._dataset(settings["errors"], ".jsonl", {})
+        self.outputs: list[Target] = []
+        for alias, kind in settings["outputs"].items():
+            if kind == "stream":
+                self.outputs.append(
+                    StreamTarget(self.client, alias, self.resources[alias], self.errors)
+                )
+            else:
+                columns = {name: FOUNDRY_TYPES[kind] for name, kind in columns_of(writes).items()}
+                suffix = f".{settings['output_format']}"
+                self.outputs.append(self._dataset(alias, suffix, columns))
+
+    def _dataset(self, alias: str, suffix: str, columns: dict[str, str]) -> DatasetTarget:
+        return DatasetTarget(self.client, alias, self.resources[alias], suffix, columns)
+
+    @property
+    def datasets(self) -> list[DatasetTarget]:
+        """Outputs that commit; the errors come last, for they say how far the streams are."""
+        return [
+            *(target for target in self.outputs if isinstance(target, DatasetTarget)),
+            self.errors,
+        ]
+
+    def run(self) -> None:
+        """Poll, until told to stop. The process stays alive when there is nothing to do."""
+        for target in self.datasets:
+            target.recover()
+        beat = time.monotonic()
+        while not self.stop.is_set():
+            before = self.counts.copy()
+            self.poll()
+            if self.counts != before or time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                log.info("Alive: %s", ", ".join(f"{self.counts[name]} {name}" for name in COUNTED))
+            self.stop.wait(self.poll_seconds)
+        log.info("Stopped")
+
+    def poll(self) -> None:
+        """Take in everything that is new, and commit it."""
+        pending = 0
+        try:
+            for source in self._sources():
+                pending = self._take(source, pending)
+                if self.stop.is_set():
+                    break
+            self._commit()
+        except BaseException:
+            for target in self.datasets:
+                self._abandon(target)
+            raise
+
+    def _abandon(self, target: DatasetTarget) -> None:
+        try:
+            target.abort()
+        except Exception:
+            log.warning("%s: the transaction stays open; the next start aborts it", target.alias)
+
+    def _sources(self) -> Iterator[Source]:
+        for alias, kind in self.inputs.items():
+            list_sources = partitions if kind == "stream" else files
+            yield from list_sources(self.client, alias, self.resources[alias])
+
+    def _take(self, source: Source, pending: int) -> int:
+        """Read one source from where the output that is furthest behind stands."""
+        behind = [target for target in self._targets() if not target.positions.done(source.name)]
+        if not behind:
+            return pending
+        # After a stop between two commits one output is ahead: it gets no row a second time.
+        starts = sorted({target.positions.row(source.name) for target in behind})
+        for start, stop in zip(starts, [*starts[1:], None], strict=True):
+            lacking = [target for target in behind if target.positions.row(source.name) <= start]
+            for chunk in source.chunks(self.reads, start, stop):
+                self._write(chunk, lacking)
+                pending += chunk.stop - chunk.start
+                if self.stop.is_set():
+                    return pending
+                if pending >= COMMIT_ROWS:
+                    self._commit()
+                    pending = 0
+        return pending
+
+    def _targets(self) -> list[Target]:
+        return [*self.outputs, self.errors]
+
+    def _write(self, chunk: Chunk, lacking: list[Target]) -> None:
+        """Process a chunk and give it to every target that lacks it."""
+        rows, failed = self._process(chunk)
+        rejected = chunk.rejected + failed
+        for target in lacking:
+            if target is not self.errors:
+                rejected = rejected + target.write(chunk, rows)
+                self.counts["rows out"] += len(rows)
+        if self.errors in lacking:
+            self.errors.write(chunk, _error_table(rejected))
+            self.counts["errors"] += len(rejected)
+        self.counts["rows in"] += len(chunk.table) + len(chunk.rejected)
+
+    def _process(self, chunk: Chunk) -> tuple[Any, list[Rejected]]:
+        if not len(chunk.table):
+            return self.writes.empty_table(), []
+        try:
+            return check_result(self.process(chunk.table), self.writes), []
+        except SchemaError:
+            raise
+        except Exception as error:
+            log.warning("%s: process() failed and is tried again: %r", chunk.source, error)
+        return self._split(chunk, chunk.table, 0)
+
+    def _split(self, chunk: Chunk, table: Any, first: int) -> tuple[Any, list[Rejected]]:
+        """Process ever smaller parts, until the row that fails stands alone."""
+        try:
+            return check_result(self.process(table), self.writes), []
+        except SchemaError:
+            raise
+        except Exception as error:
+            if len(table) == 1:
+                reason = f"process() raised {type(error).__name__}: {error}"
+                origin = f"{chunk.origin}, row {chunk.row(first) + 1}"
+                return self.writes.empty_table(), [Rejected(reason, origin, as_text(table, 0))]
+        half = len(table) // 2
+        rows, refused = self._split(chunk, table.slice(0, half), first)
+        more_rows, more_refused = self._split(chunk, table.slice(half), first + half)
+        return pa.concat_tables([rows, more_rows]), refused + more_refused
+
+    def _commit(self) -> None:
+        for target in self.datasets:
+            target.commit()
+
+
+def _error_table(rejected: list[Rejected]) -> Any:
+    columns = ("reason", "origin", "record")
+    return pa.table(
+        {
+            name: pa.array(
+                [getattr(each, name)[:RECORD_CHARACTERS] for each in rejected], pa.string()
+            )
+            for name in columns
+        }
+    )

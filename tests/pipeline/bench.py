@@ -1,0 +1,198 @@
+"""`make bench-pipeline`: random kills counted, and a million rows for memory and speed, each with its bar."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+from copier import run_copy
+from rich.console import Console
+
+from foundry_cm.pipeline import LocalPipeline, Options
+from foundry_cm.project import Project
+from foundry_cm.testing import Pipeline
+from tests.conftest import snapshot
+
+KILLS, LANES = 200, 3
+POINTS = [
+    *(f"{phase}-{point}" for point in ("history", "list", "open") for phase in ("before", "after")),
+    *(
+        f"{phase}-{point}"
+        for point in ("read", "upload", "checkpoint")
+        for phase in ("before", "mid", "after")
+    ),
+    "before-commit",
+    "after-commit",
+]
+SMALL, LARGE, REPEATS = 100_000, 1_000_000, 3
+MEMORY_BAR, SPEED_BAR = 1.5, 0.5
+console = Console()
+
+
+def render(template: Path, folder: Path, block: str | None = None) -> Path:
+    """A pipeline module with the default answers; `block` is the size of the blocks it reads."""
+    run_copy(str(template), folder, {"execution_mode": "pipeline"}, defaults=True, quiet=True)
+    if block:
+        formats = folder / "src" / "formats.py"
+        formats.write_text(formats.read_text().replace("1 << 20", block))
+    return folder
+
+
+def killed(number: int, module: Path, root: Path) -> tuple[int, list[str], bool]:
+    """One run that is killed at one to three random moments: kills, where, whether all was right."""
+    chance = random.Random(number)
+    points = [
+        f"kill@{chance.choice(POINTS)}#{chance.randint(1, 3)}" for _ in range(chance.randint(1, 3))
+    ]
+    pipeline = Pipeline(module, root)
+    rows = [f"row {index}" for index in range(chance.randint(50, 500))]
+    for index in range(3):
+        pipeline.put("input", f"{index}.csv", "text\n" + "\n".join(rows[index::3]) + "\n")
+    run = pipeline.run(faults=points, build=chance.random() < 0.25)
+    found = sorted(row["text"] for row in pipeline.rows("output"))
+    right = found == sorted(rows) and pipeline.rows("output-errors") == []
+    return run.kills, points, right
+
+
+def random_kills(template: Path, folder: Path) -> bool:
+    """Kill until the count is reached; every committed output is compared row by row."""
+    module = render(template, folder / "kills", "1 << 10")
+    kills, runs, wrong, began = 0, 0, [], time.perf_counter()
+    seed = random.SystemRandom().randrange(1 << 30)
+    with ThreadPoolExecutor(LANES) as pool:
+        while kills < KILLS:
+            numbers = range(seed + runs, seed + runs + LANES)
+            lanes = [pool.submit(killed, n, module, folder / f"run-{n}") for n in numbers]
+            for number, lane in zip(numbers, lanes, strict=True):
+                count, points, right = lane.result()
+                kills, runs = kills + count, runs + 1
+                if not right:
+                    wrong.append(f"{number}: {', '.join(points)}")
+    console.print(f"random kills      {kills} in {runs} runs, {time.perf_counter() - began:.0f} s")
+    console.print(f"  outputs that differ from a run without faults: {len(wrong)}  (bar: 0)")
+    for each in wrong:
+        console.print(f"  {each}")
+    return not wrong
+
+
+async def measured(module: Path, root: Path) -> tuple[float, float]:
+    """Peak memory of the module in MB, and seconds from its first read to its last commit."""
+    options = Options(Project.read(module).command(), module, root, poll_seconds=0.1)
+    async with LocalPipeline(options) as running:
+        [process] = psutil.Process().children()
+        activity = running.registry.activity
+        while not activity.files_read:
+            await asyncio.sleep(0.001)
+        began = time.perf_counter()
+        await running.idle()
+        # A commit is followed by a poll of the inputs; waiting for the next ones is no work.
+        ended = began + (activity.last_change - began)
+        peak = float(Path(f"/proc/{process.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+        await running.finish()
+    return peak / 1024, ended - began
+
+
+LOCAL = """
+import sys, time
+import pyarrow as pa
+from pyarrow import csv
+sys.path.insert(0, "src")
+from app import process
+began = time.perf_counter()
+source = csv.open_csv(sys.argv[1], read_options=csv.ReadOptions(use_threads=False, block_size=1 << 20))
+for number, batch in enumerate(source):
+    csv.write_csv(process(pa.Table.from_batches([batch])), f"{sys.argv[2]}/{number}.csv")
+print("seconds", time.perf_counter() - began)
+"""
+REMOTE = """
+import io, signal, sys, time
+import pyarrow as pa
+from pyarrow import csv
+sys.path.insert(0, "src")
+from app import process
+from compute_modules.resources import get_pipeline_resources
+from connection import connect
+datasets, resources = connect().datasets.Dataset, get_pipeline_resources()
+source, target = resources["input"].rid, resources["output"].rid
+began = time.perf_counter()
+[file] = datasets.File.list(source)
+content = io.BytesIO(datasets.File.content(source, file.path))
+opened = datasets.Transaction.create(target, transaction_type="APPEND")
+reader = csv.open_csv(content, read_options=csv.ReadOptions(use_threads=False, block_size=1 << 20))
+for number, batch in enumerate(reader):
+    sink = io.BytesIO()
+    csv.write_csv(process(pa.Table.from_batches([batch])), sink)
+    datasets.File.upload(target, f"{number}.csv", sink.getvalue(), transaction_rid=opened.rid)
+datasets.Transaction.commit(target, opened.rid)
+print("seconds", time.perf_counter() - began, flush=True)
+signal.pause()
+"""
+
+
+async def local(module: Path, data: Path, folder: Path) -> float:
+    """Seconds for the same transformation from file to files, with pyarrow and nothing else."""
+    folder.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LOCAL, str(data), str(folder), cwd=module, stdout=-1
+    )
+    out, _ = await process.communicate()
+    return float(out.split()[1])
+
+
+async def remote(module: Path, data: Path, root: Path) -> float:
+    """Seconds for a script that moves the same bytes with the official client, and checks nothing."""
+    Pipeline(module, root).put("input", "rows.csv", data.read_bytes())
+    said: list[str] = []
+    command = [sys.executable, "-c", REMOTE]
+    async with LocalPipeline(Options(command, module, root, on_line=said.append)) as running:
+        while not said:
+            await asyncio.sleep(0.01)
+            running.check()
+    return float(said[0].split()[1])
+
+
+def million_rows(template: Path, folder: Path) -> bool:
+    """Memory must not grow with the input, and the loop must not cost more than the work."""
+    module = render(template, folder / "blank")
+    peaks, runs = {}, []
+    for rows, name in ((SMALL, "small"), *((LARGE, f"large-{n}") for n in range(REPEATS))):
+        pipeline = Pipeline(module, folder / name)
+        lines = "\n".join(f"row number {number} of a table" for number in range(rows))
+        data = pipeline.put("input", "rows.csv", f"text\n{lines}\n")
+        peaks[rows], seconds = asyncio.run(measured(module, pipeline.root))
+        runs.append(seconds)
+        assert sum(1 for _ in pipeline.rows("output")) == rows
+    ours = min(runs[1:])
+    script = min(asyncio.run(remote(module, data, folder / f"r{n}")) for n in range(REPEATS))
+    files = min(asyncio.run(local(module, data, folder / f"l{n}")) for n in range(REPEATS))
+    memory, speed = peaks[LARGE] / peaks[SMALL], script / ours
+    say = console.print
+    say(
+        f"peak memory       {peaks[SMALL]:.0f} MB for {SMALL:,} rows, {peaks[LARGE]:.0f} MB for {LARGE:,}"
+    )
+    say(f"  {memory:.2f} times  (bar: at most {MEMORY_BAR})")
+    say(f"rows a second     {LARGE / ours:,.0f}, the fastest of {REPEATS} runs")
+    say(f"  {speed:.2f} times a script with client and pyarrow  (bar: at least {SPEED_BAR})")
+    say(f"  {files / ours:.2f} times pyarrow on local files, without any platform")
+    return memory <= MEMORY_BAR and speed >= SPEED_BAR
+
+
+def main() -> None:
+    """Run both and fail when a bar is missed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        template = folder / "template"
+        template.mkdir()
+        snapshot(template, "v1000.0.0")
+        passed = [million_rows(template, folder), random_kills(template, folder)]
+    sys.exit(0 if all(passed) else 1)
+
+
+if __name__ == "__main__":
+    main()

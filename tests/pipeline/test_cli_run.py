@@ -1,0 +1,100 @@
+"""`cm run` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(module: Callable[..., Path], tmp_path: Path) -> Path:
+    """A copy of the rendered module, to run in."""
+    return Path(shutil.copytree(module(), tmp_path / "module"))
+
+
+def cm_run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run `cm run` in a folder."""
+    command = [sys.executable, "-m", "foundry_cm", "run", *args]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=60)
+
+
+def test_it_runs_until_idle_and_says_what_moved_where(folder: Path) -> None:
+    done = cm_run(folder)
+    assert done.returncode == 0, done.stderr
+    assert "3 rows in, 3 rows out, 0 errors" in done.stderr
+    assert "outputs/output/" in done.stderr
+    assert "next: cm run" in done.stderr
+    again = cm_run(folder)
+    assert again.returncode == 0
+    assert "Nothing new in data/: nothing was written." in again.stderr
+
+
+def test_json_is_all_of_standard_output(folder: Path) -> None:
+    done = cm_run(
+        folder, "--format", "json", "--fault", "kill@before-commit", "--fault", "503@list"
+    )
+    told = json.loads(done.stdout)
+    assert (told["rowsIn"], told["rowsOut"], told["errors"]) == (3, 3, 0)
+    assert sorted(told["faults"]) == ["503@before-list", "kill@before-commit"]
+    assert told["resources"] == {"input": 3, "output": 3, "output-errors": 0}
+
+
+def test_refused_records_are_pointed_at(folder: Path) -> None:
+    (folder / "data/input/bad.csv").write_text("id,text\nx,y\n")
+    done = cm_run(folder)
+    assert done.returncode == 0
+    assert "next: cat outputs/output-errors/*.jsonl" in done.stderr
+
+
+def test_a_module_that_dies_is_a_failure(folder: Path) -> None:
+    (folder / "data/input/bad.csv").write_text("nothing\n1\n")
+    done = cm_run(folder)
+    assert done.returncode == 1
+    assert 'bad.csv has no column "id" (int); it has nothing' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistyped_fault_and_a_folder_without_pipeline_are_usage_errors(
+    folder: Path, tmp_path: Path
+) -> None:
+    done = cm_run(folder, "--fault", "kil")
+    assert (done.returncode, 'Did you mean "kill"?' in done.stderr) == (2, True)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/app.py").write_text("")
+    done = cm_run(tmp_path)
+    assert done.returncode == 2
+    assert "this is not a pipeline module" in done.stderr
+
+
+def test_follow_takes_in_what_is_added_until_it_is_stopped(folder: Path) -> None:
+    command = [sys.executable, "-m", "foundry_cm", "run", "--follow", "--build"]
+    process = subprocess.Popen(command, cwd=folder, text=True, stderr=subprocess.PIPE)
+    try:
+        checkpoints = folder / "outputs/output/.cm"
+        wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 1)
+        (folder / "data/input/later.csv").write_text("id,text\n9,later\n")
+        wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "4 rows in, 4 rows out, 0 errors" in err
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, for at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,256 @@
+"""What the loop of a rendered pipeline module does with what is new, what is wrong, and who else writes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from foundry_cm.pipeline import LocalPipeline, Options
+from foundry_cm.platform.dataset_store import OutputDataset
+from foundry_cm.project import Project
+from foundry_cm.testing import CallFailed, Pipeline
+from tests.conftest import REPOSITORY
+from tests.pipeline.conftest import MakePipeline, refused, texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bare(module: Callable[..., Path], tmp_path: Path) -> Callable[..., Pipeline]:
+    """A pipeline without inputs yet."""
+    return lambda **answers: Pipeline(module(**answers), tmp_path)
+
+
+def test_only_what_is_new_is_read(bare: Callable[..., Pipeline]) -> None:
+    pipeline = bare()
+    pipeline.put("input", "a.csv", "id,text\n1,a\n")
+    assert pipeline.run().written == {"output": 1, "output-errors": 0}
+    pipeline.put("input", "b.csv", "id,text\n2,b\n3,c\n")
+    run = pipeline.run()
+    assert (run.read, run.written["output"]) == ({"input": 2}, 2)
+    pipeline.put("input", "a.csv", "id,text\n4,d\n")
+    assert pipeline.run().written["output"] == 1
+    assert texts(pipeline) == ["A", "B", "C", "D"]
+    assert not any(pipeline.run().written.values())
+
+
+def test_every_format_is_read_and_written(
+    bare: Callable[..., Pipeline], module: Callable[..., Path], tmp_path: Path
+) -> None:
+    resources = module() / "src" / "resources.json"
+    before = resources.read_text()
+    try:
+        for number, suffix in enumerate(("csv", "parquet", "jsonl")):
+            resources.write_text(before.replace('"csv"', f'"{suffix}"'))
+            pipeline = Pipeline(module(), tmp_path / suffix)
+            pipeline.put("input", "a.csv", 'id,text\n1,"a, b"\n')
+            pipeline.put("input", "b.jsonl", '{"id": 2, "text": "c"}\n\n{"id": 3, "text": "é"}\n')
+            rows = parquet_file(tmp_path / f"{number}.parquet", {"id": [4], "text": ["d"]})
+            pipeline.put("input", "c.parquet", rows)
+            pipeline.run()
+            assert texts(pipeline) == ["A, B", "C", "D", "É"]
+            files = (pipeline.root / "outputs/output").glob("*.*")
+            assert {path.suffix for path in files if path.is_file()} == {f".{suffix}"}
+    finally:
+        resources.write_text(before)
+
+
+def parquet_file(path: Path, columns: dict[str, Any]) -> bytes:
+    parquet.write_table(pa.table(columns), path)
+    return path.read_bytes()
+
+
+def test_a_refused_record_says_why_and_where_it_came_from(pipeline: MakePipeline) -> None:
+    module = pipeline()
+    module.run()
+    assert refused(module) == [
+        ("3 columns instead of 2", "a.csv, line 15"),
+        ("column \"id\" should be int, is b'x'", "a.csv, row 12"),
+        ("process() raised ValueError: poison", "a.csv, row 8"),
+    ]
+
+
+def test_a_missing_column_stops_the_module_with_its_name_and_type(
+    bare: Callable[..., Pipeline],
+) -> None:
+    pipeline = bare()
+    pipeline.put("input", "a.csv", "id,name\n1,a\n")
+    with pytest.raises(
+        CallFailed, match=r'SchemaError: a.csv has no column "text" \(str\); it has id, name'
+    ):
+        pipeline.run()
+    assert pipeline.rows("output") == []
+
+
+def test_a_result_of_another_type_stops_the_module_with_column_and_type(
+    module: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = module(poll_seconds=7)
+    app = folder / "src" / "app.py"
+    before = app.read_text()
+    app.write_text(before.replace('"id": row["id"]', '"id": str(row["id"])'))
+    pipeline = Pipeline(folder, tmp_path)
+    pipeline.put("input", "a.csv", "id,text\n1,a\n")
+    with pytest.raises(CallFailed, match=r'column "id" should be int, is str'):
+        pipeline.run()
+    app.write_text(before)
+
+
+def test_a_record_over_one_megabyte_goes_to_the_errors_and_the_rest_goes_on(
+    bare: Callable[..., Pipeline],
+) -> None:
+    pipeline = bare(inputs={"events": "stream"}, outputs={"output": "stream", "kept": "dataset"})
+    large = json.dumps({"id": 2, "text": "x" * 1_000_001})
+    lines = ['{"id": 1, "text": "a"}', large, '{"id": 3, "text": "b"}']
+    pipeline.put("events", "partition-0.jsonl", "\n".join(lines) + "\n")
+    run = pipeline.run()
+    assert texts(pipeline) == ["A", "B"]
+    assert run.written["kept"] == 3
+    [(reason, origin)] = refused(pipeline)
+    assert reason == 'the stream "output" refuses it: RecordTooLarge'
+    assert origin == "events-p0:0:1"
+
+
+def test_a_builds_transaction_is_used_and_left_to_the_build(pipeline: MakePipeline) -> None:
+    made = pipeline()
+
+    async def watch() -> None:
+        options = Options(
+            Project.read(made.folder).command(), made.folder, made.root, of_build=True
+        )
+        async with LocalPipeline(options) as running:
+            await running.idle()
+            assert [t.status for t in history(running)] == ["OPEN"]
+            assert texts(made) == []
+            await running.finish()
+            assert [t.status for t in history(running)] == ["COMMITTED"]
+
+    asyncio.run(watch())
+    assert len(texts(made)) == 497
+
+
+def history(running: LocalPipeline, alias: str = "output") -> list[Any]:
+    return output(running, alias).history("master")
+
+
+def output(running: LocalPipeline, alias: str = "output") -> OutputDataset:
+    [resource] = [each for each in running.resources if each.alias == alias]
+    dataset = running.registry.dataset(resource.rid)
+    assert isinstance(dataset, OutputDataset)
+    return dataset
+
+
+def test_a_second_writer_makes_the_first_one_stop(pipeline: MakePipeline) -> None:
+    made = pipeline()
+
+    async def watch() -> None:
+        command = Project.read(made.folder).command()
+        options = Options(command, made.folder, made.root, faults=["kill@before-commit"])
+        async with LocalPipeline(options) as running:
+
+            async def take_over() -> None:
+                dataset = output(running)
+                dataset.abort(dataset.history("master")[-1].rid)
+                dataset.open("master", "APPEND")
+
+            running.faults.on_kill = take_over
+            await running.idle()
+
+    with pytest.raises(Exception, match='another process writes the output "output"'):
+        asyncio.run(watch())
+    assert texts(made) == []
+
+
+def test_sigterm_commits_what_is_whole_and_the_next_start_goes_on(pipeline: MakePipeline) -> None:
+    made = pipeline()
+
+    async def stop_in_the_middle() -> None:
+        command = Project.read(made.folder).command()
+        options = Options(command, made.folder, made.root, faults=["latency=0.2@upload"])
+        async with LocalPipeline(options) as running:
+            while not running.registry.activity.writes["output"]:
+                await asyncio.sleep(0.01)
+            await running.finish()
+            assert not any(each.status == "OPEN" for each in history(running))
+
+    asyncio.run(stop_in_the_middle())
+    assert 0 < len(texts(made)) < 497
+    made.run()
+    assert len(texts(made)) == 497
+
+
+def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> None:
+    made = pipeline()
+
+    async def watch() -> None:
+        command = Project.read(made.folder).command()
+        async with LocalPipeline(Options(command, made.folder, made.root)) as running:
+            await running.idle()
+            await asyncio.sleep(1)
+            running.check()
+            made.put("input", "later.csv", "id,text\n1000,later\n")
+            while not running.registry.activity.files_read.get("input", set()) & {
+                made.root / "data/input/later.csv"
+            }:
+                await asyncio.sleep(0.05)
+            await running.idle()
+
+    asyncio.run(watch())
+    assert "LATER" in texts(made)
+
+
+@pytest.fixture
+def glue(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The template's own modules, imported from where they lie."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "template/{% if is_pipeline %}src{% endif %}"))
+    names = ("formats", "download", "records", "connection")
+    yield {name: importlib.import_module(name) for name in names}
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+class Response:
+    """A streamed answer that breaks off after its first block, as often as it is told to."""
+
+    def __init__(self, content: bytes, failures: list[Exception]) -> None:
+        self.content, self.failures = content, failures
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def iter_bytes(self, _: int) -> Iterator[bytes]:
+        yield self.content[:10]
+        if self.failures:
+            raise self.failures.pop()
+        yield self.content[10:]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_download_that_fails_is_not_taken_for_a_short_file(
+    glue: Any, tmp_path: Path, suffix: str
+) -> None:
+    schema = pa.schema([("text", pa.string())])
+    response = Response(b'text\n"a"\n"b"\n', [OSError("no space left on device")])
+    content = glue["download"].Download(lambda: response, tmp_path / "content")
+    with pytest.raises(glue["download"].DownloadFailed, match="no space left"):
+        list(glue["formats"].read(content, suffix, schema, "a", 0, 99))
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Any, tmp_path: Path) -> None:
+    content = b"0123456789abcdefghij"
+    response = Response(content, [httpx.ReadError("cut"), httpx.ReadError("cut")])
+    download = glue["download"].Download(lambda: response, tmp_path / "content")
+    assert download.open().read() == content
+    assert download.complete().read_bytes() == content

@@ -1,0 +1,91 @@
+"""The rendered pipeline module as its owner treats it, and the questions that shape it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from copier.errors import CopierError
+
+from tests.conftest import Render
+from tests.interpreters import SUPPORTED
+from tests.rendered.test_rendered import run, toolbox
+
+FLAT = {"order_id": "str", "amount": "float", "count": "int", "late": "bool"}
+STREAMS = {
+    "inputs": {"events": "stream", "orders": "dataset"},
+    "outputs": {"published": "stream", "kept": "dataset"},
+    "payload_fields": FLAT,
+    "result_fields": {"order_id": "str", "total": "float", "large": "bool"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", SUPPORTED)
+@pytest.mark.parametrize("answers", [{}, STREAMS], ids=["defaults", "streams"])
+def test_module_is_formatted_linted_typed_and_passes_its_own_tests(
+    render: Render, version: str, answers: dict[str, Any]
+) -> None:
+    module = render(execution_mode="pipeline", python_version=version, **answers)
+    python = toolbox(version, module / "requirements-dev.txt")
+    run(python, module, "ruff", "format", "--check", ".")
+    run(python, module, "ruff", "check", ".")
+    run(python, module, "mypy")
+    assert "4 passed" in run(python, module, "pytest").stdout
+
+
+def test_a_pipeline_has_no_functions_and_a_function_no_pipeline(render: Render) -> None:
+    pipeline, function = render(execution_mode="pipeline"), render()
+    assert not (pipeline / "events").exists()
+    assert not (pipeline / "src/startup.py").exists()
+    assert not (function / "src/pipeline.py").exists()
+    assert not (function / "src/resources.json").exists()
+    assert not (function / "data").exists()
+
+
+def test_aliases_and_samples_follow_the_answers(render: Render) -> None:
+    module = render(execution_mode="pipeline", poll_seconds=5, **STREAMS)
+    assert json.loads((module / "src/resources.json").read_text()) == {
+        "inputs": STREAMS["inputs"],
+        "outputs": STREAMS["outputs"],
+        "errors": "published-errors",
+        "output_format": "csv",
+        "poll_seconds": 5,
+    }
+    samples = sorted(str(path.relative_to(module)) for path in module.glob("data/*/*"))
+    assert samples == ["data/events/partition-0.jsonl", "data/orders/sample.jsonl"]
+    rows = [json.loads(line) for line in (module / samples[1]).read_text().splitlines()]
+    assert rows[0] == {"order_id": "first", "amount": 0.5, "count": 1, "late": True}
+
+
+REFUSED = [
+    ({"example": "search"}, "answers calls, so it needs execution_mode function"),
+    ({"inputs": {}}, "Write {alias: kind}, such as {orders: dataset, events: stream}."),
+    ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
+    ({"inputs": {"orders": "table"}}, 'orders: "table" is no kind: use dataset or stream.'),
+    ({"inputs": {"images": "media_set"}}, "the official client cannot list a media set"),
+    ({"outputs": {"input": "dataset"}}, '"input" is taken'),
+    ({"outputs": {"x-errors": "dataset"}}, '"x-errors" is taken'),
+    ({"poll_seconds": 0}, "Give 1 to 86400 seconds."),
+    ({"payload_fields": {"tags": "list[str]"}}, "A row of a dataset is flat"),
+    ({"result_fields": {"author": {"name": "str"}}}, "A row of a dataset is flat"),
+]
+
+
+@pytest.mark.parametrize(("answers", "reason"), REFUSED, ids=[str(a) for a, _ in REFUSED])
+def test_bad_answer_is_refused_with_its_reason(
+    render: Render, answers: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises((ValueError, CopierError)) as refused:
+        render(execution_mode="pipeline", **answers)
+    assert reason in str(refused.value)
+
+
+def test_the_glue_is_within_the_size_that_people_read(render: Render) -> None:
+    sizes = {
+        path.name: len(path.read_text().splitlines())
+        for path in Path(render(execution_mode="pipeline"), "src").glob("*.py")
+    }
+    assert max(sizes.values()) <= 400
