@@ -47,5 +47,6 @@ def build(
     else:
         report.show(out)
     report.check()
-    say_next(f"cm serve --container {report.image.ref}", "runs it as Foundry would")
+    if not (project.folder / "src" / "resources.json").is_file():  # a pipeline answers no calls
+        say_next(f"cm serve --container {report.image.ref}", "runs it as Foundry would")
     say_next("cm publish", "pushes it to Foundry")

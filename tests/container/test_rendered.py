@@ -19,6 +19,7 @@ import pytest
 from foundry_cm.container.build import Report, build
 from foundry_cm.container.engines import Buildah
 from foundry_cm.container.launch import launcher
+from foundry_cm.project import Project
 from foundry_cm.runtime import CallResult, LocalFoundry, Settings
 from foundry_cm.testing import _Log
 from tests.conftest import Render
@@ -87,7 +88,9 @@ def test_change_of_code_rebuilds_no_dependency(
 
 def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
     script = "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env; true"
-    container = Buildah().container(built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script))
+    container = Buildah().container(
+        built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script)
+    )
     for command in container.before:
         command.run()
     try:
@@ -121,6 +124,13 @@ def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, buil
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
     assert built.image.ref not in buildah("containers", "--format", "{{.ImageName}}")
+
+
+def test_image_of_a_pipeline_keeps_every_rule_of_foundry(render: Render, containers: None) -> None:
+    module = render(execution_mode="pipeline", python_version="3.13")
+    ref = f"localhost/cm-test-pipeline-{os.getpid()}:1"
+    report = build(module, ref, Buildah(), budget=Project.read(module).image_budget)
+    assert [finding.what for finding in report.findings] == []
 
 
 def test_image_that_is_not_there_is_a_usage_error(containers: None) -> None:
