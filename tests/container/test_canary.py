@@ -63,6 +63,7 @@ def test_no_planted_secret_is_found_again(
         )
     )
 
+    assert "https://user:****@127.0.0.1:9/simple" in printed[1]  # pip read its secret file
     assert found("\n".join(printed).encode()) == []
     assert found((module / ".copier-answers.yml").read_bytes()) == []
     assert found(registry.log().encode()) == []
