@@ -164,6 +164,7 @@ class LocalPipeline:
     def _launch(self) -> None:
         assert self._replica
         self._killed = False
+        self.registry.activity.changed()
         self._replica.start()
         self._replica.declared = True
 

@@ -38,7 +38,7 @@ class Activity:
     def read(self, alias: str, path: Path) -> None:
         """A file's content was asked for."""
         self.files_read.setdefault(alias, set()).add(path)
-        self._changed()
+        self.changed()
 
     def read_records(self, alias: str, partition: str, start: int, stop: int) -> None:
         """Records `start` to `stop` of a partition were handed out, perhaps not for the first time."""
@@ -46,7 +46,7 @@ class Activity:
             return
         first, last = self.records_read.get((alias, partition), (start, stop))
         self.records_read[(alias, partition)] = (min(first, start), max(last, stop))
-        self._changed()
+        self.changed()
 
     def records(self, alias: str) -> int:
         """How many records of a stream were handed out, each counted once."""
@@ -56,7 +56,7 @@ class Activity:
     def wrote(self, alias: str) -> None:
         """Something was uploaded or published."""
         self.writes[alias] += 1
-        self._changed()
+        self.changed()
 
     def polls_since_change(self, aliases: Iterable[str]) -> int:
         """How often the least polled of these inputs was asked after the last change."""
@@ -64,7 +64,8 @@ class Activity:
             (self.lists[alias] - self.lists_at_change[alias] for alias in aliases), default=0
         )
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Something happened, so polls count from here; a start of the module is such a thing."""
         self.last_change = time.monotonic()
         self.lists_at_change = Counter(self.lists)
 

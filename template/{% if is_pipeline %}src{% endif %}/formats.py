@@ -66,19 +66,20 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     if names is None:
         return
     check_columns(names, schema, origin)
-    reader = arrow_csv.open_csv(
+    # As bytes, so that one bad value costs its row and not the file.
+    convert = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(schema.names, pa.binary()),
+        include_columns=schema.names,
+        strings_can_be_null=False,
+    )
+    with arrow_csv.open_csv(
         content.open(),
         read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-        # As bytes, so that one bad value costs its row and not the file.
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(schema.names, pa.binary()),
-            include_columns=schema.names,
-            strings_can_be_null=False,
-        ),
-    )
-    for batch in reader:
-        yield pa.Table.from_batches([batch])
+        convert_options=convert,
+    ) as reader:
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
     # At the end, for the reader looks ahead: the same file always gives the same blocks.
     yield malformed
 
