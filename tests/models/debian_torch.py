@@ -110,14 +110,16 @@ def copy_system(target: Path) -> None:
         if not (folder / "RECORD").exists():
             names = (file.name for file in folder.iterdir())
             (folder / "RECORD").write_text("".join(f"{folder.name}/{name},,\n" for name in names))
-    # A virtual environment sees Debian's packages as well, behind its own; not so the isolated
-    # interpreter that puts pip into a new one.
+    # A virtual environment sees Debian's packages as well, behind its own; pip has to be its own.
     (python_folder,) = (path.parent for path in target.glob("usr/lib/python3.*/os.py"))
     (python_folder / "sitecustomize.py").unlink(missing_ok=True)
     (python_folder / "sitecustomize.py").write_text(
-        "import sys\n\nif not sys.flags.isolated:\n"
-        "    sys.path.append('/usr/lib/python3/dist-packages')\n"
+        "import sys\n\nsys.path.append('/usr/lib/python3/dist-packages')\n"
     )
+    hidden = target / "usr/local/lib" / python_folder.name / "dist-packages"
+    hidden.mkdir(parents=True, exist_ok=True)
+    for path in target.glob("usr/lib/python3/dist-packages/pip*"):
+        path.rename(hidden / path.name)
     (target / "usr/bin/python").symlink_to("python3")
     for path in target.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         path.unlink()
