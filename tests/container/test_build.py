@@ -39,7 +39,7 @@ def module(tmp_path: Path) -> Path:
 
 def make(module: Path, dockerfile: str = GOOD, tag: str = "1", **options: object) -> Report:
     (module / "Dockerfile").write_text(dockerfile)
-    ref = f"localhost/cm-test-{module.name.replace('_', '-')}:{tag}"
+    ref = f"localhost/cm-test-{module.name.replace('_', '-')}-{os.getpid()}:{tag}"
     return build(module, ref, Buildah(), **options)  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from foundry_cm.container.launch import launcher
 from foundry_cm.runtime import CallResult, LocalFoundry, Settings
 from foundry_cm.testing import _Log
 from tests.conftest import Render
+from tests.containers import buildah
 
 pytestmark = [
     pytest.mark.container,
@@ -38,7 +40,7 @@ def module(request: pytest.FixtureRequest, render: Render) -> Path:
 
 @pytest.fixture(scope="module")
 def built(module: Path, containers: None) -> Report:
-    return build(module, f"localhost/cm-test-{module.name}:1", Buildah())
+    return build(module, f"localhost/cm-test-{module.name}-{os.getpid()}:1", Buildah())
 
 
 def call_image(report: Report, event: object) -> tuple[CallResult, str]:
@@ -85,7 +87,7 @@ def test_change_of_code_rebuilds_no_dependency(
 
 def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
     script = "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env; true"
-    container = Buildah().container(built.image, "cm-test-look", command=("/bin/sh", "-c", script))
+    container = Buildah().container(built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script))
     for command in container.before:
         command.run()
     try:
@@ -118,8 +120,7 @@ def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, buil
         assert json.loads(done.stdout)[0].keys() == {"record_id", "label", "score"}
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
-    listed = ["buildah", "containers", "--format", "{{.ContainerName}}"]
-    assert "cm-" not in subprocess.run(listed, capture_output=True, text=True).stdout
+    assert built.image.ref not in buildah("containers", "--format", "{{.ImageName}}")
 
 
 def test_image_that_is_not_there_is_a_usage_error(containers: None) -> None:

@@ -74,6 +74,14 @@ def module(tmp_path: Path) -> Module:
     return module
 
 
+def pull_weights(folder: Path) -> str:
+    """Run `cm weights pull` in a module; gives what it said."""
+    pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
+    done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The real all-MiniLM-L6-v2, from the package that carries it; skips the test without it."""
@@ -92,9 +100,7 @@ def embedding_modules(
     @functools.cache
     def module(strategy: str) -> Path:
         folder = render(example="embedding", weights_strategy=strategy, module_name="meaning")
-        pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
-        done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        pull_weights(folder)
         return folder
 
     return module

@@ -22,7 +22,7 @@ from tests.models import shapes
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry-cm-tests"
 SUITE = "trixie"
-PACKAGES = "python3,python3-venv,python3-torch,python3-torchvision,ca-certificates"
+PACKAGES = "python3,python3-pip,python3-venv,python3-torch,python3-torchvision,ca-certificates"
 REQUIREMENTS = [
     "ultralytics-opencv-headless==8.4.190",
     "foundry-compute-modules[sources]>=0.31,<0.35",
@@ -91,6 +91,23 @@ def _wrapper(root: Path) -> Path:
     new.chmod(0o755)
     new.replace(command)
     return command
+
+
+def copy_system(target: Path) -> None:
+    """Copy Debian with its PyTorch to `target`, laid out like the official Python image."""
+    root = python().parent
+    left_out = ("./opt/venv", "./dev/*", "./python*", "./var/cache/apt/archives/*.deb")
+    pack = ["tar", "--one-file-system", *(f"--exclude={path}" for path in left_out)]
+    with subprocess.Popen([*pack, "-C", str(root), "-cf", "-", "."], stdout=subprocess.PIPE) as out:
+        subprocess.run(["tar", "-C", str(target), "-xf", "-"], stdin=out.stdout, check=True)
+    assert out.returncode == 0
+    # Debian built PyTorch against another sympy than the one whose exact version its metadata asks for.
+    for path in target.glob("usr/lib/python3/dist-packages/torch-*.egg-info/*"):
+        if path.name in ("PKG-INFO", "requires.txt"):
+            path.write_text(path.read_text().replace("sympy==", "sympy>="))
+    (target / "usr/bin/python").symlink_to("python3")
+    for path in target.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
+        path.unlink()
 
 
 def _run(*command: str) -> None:

@@ -14,6 +14,7 @@ import trustme
 MEDIA_SET = "ri.mio.main.media-set.11111111-1111-1111-1111-111111111111"
 DATASET = "ri.foundry.main.dataset.22222222-2222-2222-2222-222222222222"
 ITEM = "ri.mio.main.media-item."
+TRANSACTION = "ri.foundry.main.transaction.33333333-3333-3333-3333-333333333333"
 TOKEN = "a-token"
 
 
@@ -42,6 +43,8 @@ class Platform:
             )
         )
         self.items: dict[str, bytes] = {}
+        self.host = f"localhost:{port}"
+        self.ca = ca
         self.environment = {
             "CLIENT_ID": "client",
             "CLIENT_SECRET": "secret",
@@ -54,6 +57,26 @@ class Platform:
     def media(self, name: str, content: bytes) -> None:
         """Put an item into the media set."""
         self.items[f"/api/v2/mediasets/{MEDIA_SET}/items/{ITEM}{name}/original"] = content
+
+    def branch(self, name: str, transaction: str) -> None:
+        """Say at which transaction a branch of the dataset is."""
+        body = {"name": name, "transactionRid": transaction}
+        self.items[f"/api/v2/datasets/{DATASET}/branches/{name}"] = json.dumps(body).encode()
+
+    def listing(self) -> bytes:
+        """The files of the dataset, as the API lists them."""
+        start, end = f"/api/v2/datasets/{DATASET}/files/", "/content"
+        files = [
+            {
+                "path": path[len(start) : -len(end)],
+                "transactionRid": TRANSACTION,
+                "sizeBytes": str(len(content)),
+                "updatedTime": "2026-01-01T00:00:00Z",
+            }
+            for path, content in self.items.items()
+            if path.startswith(start)
+        ]
+        return json.dumps({"data": files}).encode()
 
     def file(self, path: str, content: bytes) -> None:
         """Put a file into the dataset."""
@@ -103,11 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self.reply(200, content, "image/png")
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.error(401, "UNAUTHORIZED", "MissingCredentials")
+        if path == f"/api/v2/datasets/{DATASET}/files":
+            return self.reply(200, self.platform.listing(), "application/json")
         if "forbidden" in path:
             return self.error(403, "PERMISSION_DENIED", "ReadMediaItemPermissionDenied")
         if path not in self.platform.items:
             return self.error(404, "NOT_FOUND", "MediaItemNotFound")
-        return self.reply(200, self.platform.items[path], "application/octet-stream")
+        kind = "application/json" if "/branches/" in path else "application/octet-stream"
+        return self.reply(200, self.platform.items[path], kind)
 
     def error(self, status: int, code: str, name: str) -> None:
         body = {"errorCode": code, "errorName": name, "errorInstanceId": "x", "parameters": {}}

@@ -181,3 +181,18 @@ def test_sample_events_are_valid_json(embedding_modules: Modules) -> None:
     assert {path.stem for path in events.iterdir()} == {"embed", "search"}
     for path in events.iterdir():
         json.loads(path.read_text())
+
+
+def test_thread_pool_answers_on_cuda(embedding_modules: Modules, minilm: Path) -> None:
+    torch = pytest.importorskip("torch", reason=MODELS_MISSING)
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU that this PyTorch can use")
+    from sentence_transformers import SentenceTransformer
+
+    direct = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    command = [sys.executable, "src/app.py"]
+    with Foundry(embedding_modules("baked"), command, concurrency=4) as foundry:
+        result = foundry.call("embed", {"texts": TEXTS})
+        assert "Device: cuda, " in foundry.output
+    vectors = np.array([item["vector"] for item in result["embeddings"]])
+    assert np.abs(vectors - direct).max() < 1e-3

@@ -98,14 +98,14 @@ def test_each_kind_of_reference_is_read(
         (("media_item", MEDIA_SET, "x"), "bad_reference", "a RID of the reference is not one"),
         (item("other"), "not_found", "the platform has no such item"),
         (item("forbidden"), "not_permitted", "the service user of the module may not read this"),
-        (item("text"), "not_an_image", "the file is no readable image"),
+        (item("text"), "not_an_image", "the file is in no image format"),
         (item("huge"), "too_large", "the file has more than 20,000,000 bytes"),
         (item("wide"), "too_large", "the image has 9000 x 6000 pixels, more than 50 million"),
         (("source", "camera", "1"), "not_permitted", 'no REST Source "camera" is imported'),
         (("source", "cameras", "2"), "not_found", "the Source cameras answered 404"),
         (("inline", "", "%%"), "not_an_image", "inline is not base64"),
         (("inline", "", "A" * 1_400_000), "too_large", "an inline image has at most 1,000,000"),
-        (inline(picture()[:60]), "not_an_image", "the file is no readable image"),
+        (inline(picture(800, 600)[:200]), "not_an_image", "the image is damaged: "),
     ],
 )
 def test_what_cannot_be_read_has_a_code_and_a_reason(

@@ -15,7 +15,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch
-from tests.models.conftest import MODELS_MISSING
+from tests.models.conftest import MODELS_MISSING, pull_weights
 from tests.models.hub import Hub
 
 pytest.importorskip("PIL", reason=MODELS_MISSING)
@@ -51,10 +51,7 @@ def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
                 weights_files=["shapes.pt"],
                 python_version="3.13",
             )
-            pull = [sys.executable, "-m", "foundry_cm", "weights", "pull"]
-            done = subprocess.run(pull, cwd=folder, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            assert "shapes.pt is a pickle" in done.stderr
+            assert "shapes.pt is a pickle" in pull_weights(folder)
             made[strategy] = folder
         return made[strategy]
 

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import pytest
 from aiohttp import web
 
+from foundry_cm.platform import TOKENS
 from foundry_cm.runtime.application import Application
 from foundry_cm.testing import CallFailed, Foundry
 from tests.conftest import Render
@@ -45,15 +46,16 @@ class Platform(Application):
 
     seen: list[str]
 
-    def routes(self) -> list[web.RouteDef]:
+    def serve(self, app: web.Application) -> None:
+        super().serve(app)
         self.seen = []
 
         async def current(request: web.Request) -> web.Response:
-            token = request.headers["Authorization"].removeprefix("Bearer ")
-            self.seen.append(token)
-            return web.json_response(USER, status=200 if token in self.tokens else 401)
+            header = request.headers["Authorization"]
+            self.seen.append(header)
+            return web.json_response(USER, status=200 if app[TOKENS].valid(header) else 401)
 
-        return [*super().routes(), web.get("/api/v2/admin/users/getCurrent", current)]
+        app.router.add_get("/api/v2/admin/users/getCurrent", current)
 
 
 @pytest.fixture
@@ -82,18 +84,25 @@ def test_the_module_acts_as_its_service_user(module: Path, platform: Platform) -
         assert platform.client_secret not in foundry.output
 
 
-def test_a_token_that_ends_is_renewed(module: Path, platform: Platform) -> None:
-    platform.lifetime = 60  # the client takes a token for ended a minute before it does
+def test_a_token_that_ends_is_renewed(
+    module: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The client takes a token for ended a minute before it does.
+    monkeypatch.setattr("foundry_cm.platform.tokens.LIFETIME_SECONDS", 60)
     with serve(module) as foundry:
         for _ in range(3):
             assert foundry.call("who", {"text": ""}) == {"text": "service-user"}
     assert len(set(platform.seen)) == 3
 
 
-def test_no_token_fails_the_call_and_shows_no_secret(module: Path, platform: Platform) -> None:
-    given = platform.environment()["CLIENT_SECRET"]
+def test_no_token_fails_the_call_and_shows_no_secret(
+    module: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = platform.client_secret
+    monkeypatch.setattr(
+        Platform, "environment", lambda self: {"CLIENT_ID": "x", "CLIENT_SECRET": given}
+    )
     with serve(module) as foundry:
-        platform.client_secret = "another"
         with pytest.raises(CallFailed, match="who failed on job") as failure:
             foundry.call("who", {"text": ""})
         assert "401" in foundry.output

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from allpairspy import AllPairs
 
 from tests.conftest import Render
 
 CHOICES: dict[str, list[Any]] = {
-    "example": ["search", "blank"],
+    "example": ["search", "blank", "embedding", "yolo"],
+    "gpu": ["none", "v100", "l4"],
+    "weights_strategy": ["baked", "downloaded"],
+    "ci": ["none", "github", "gitlab"],
     "permissions": ["none", "application"],
     "sources": [[], ["Api", {"name": "Bucket", "kind": "s3", "secrets": ["a", "b"]}]],
     "replicas": [(0, 1), (1, 1), (2, 5)],
@@ -38,12 +42,14 @@ def row(text: str, setting: str) -> str:
 def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
     low, high = answers["replicas"]
     given = {key: value for key, value in answers.items() if key != "replicas"}
+    on_gpu = answers["example"] in ("embedding", "yolo") and answers["gpu"] != "none"
     text = deploy(render, min_replicas=low, max_replicas=high, **given)
     assert BLANK.findall(text) == []
     assert "\n\n\n" not in text
     assert text.count("```") % 2 == 0
     assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (str(low), str(high))
     assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
+    assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
     assert "parts-search" in row(text, "Container")
 
 
@@ -101,3 +107,12 @@ def test_cm_reads_the_scale_and_the_host(render: Render, tmp_path: Path) -> None
     project = Project.read(module)
     assert (project.replicas, project.concurrency, project.enrollment_host) == (2, 3, "a.b.c")
     assert project.image_budget == 400_000_000
+
+
+def test_concurrency_on_a_gpu_is_only_what_was_insisted_on(render: Render) -> None:
+    def stored(**answers: Any) -> Any:
+        module = render(example="yolo", gpu="l4", **answers)
+        return yaml.safe_load((module / ".copier-answers.yml").read_text()).get("concurrency_limit")
+
+    assert stored() is None
+    assert stored(concurrency_limit=4) == 4

@@ -74,6 +74,27 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     assert [word for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve") if word not in "".join(last)] == []
 
 
+@pytest.mark.parametrize(
+    ("mode", "example", "file"),
+    [
+        (ENTER, DOWN + ENTER, "events/process.json"),
+        (ENTER, 2 * DOWN + ENTER, "requirements-torch.txt"),
+        (ENTER, 3 * DOWN + ENTER, "src/images.py"),
+        (DOWN + ENTER, ENTER, "src/resources.json"),
+    ],
+    ids=["blank", "embedding", "yolo", "pipeline"],
+)
+def test_every_branch_of_the_interview_ends_in_a_module(
+    ask: Ask, tmp_path: Path, mode: str, example: str, file: str
+) -> None:
+    terminal = ask()
+    answer(terminal, "Where does it plug in?", mode)
+    answer(terminal, "What should the first version do?", example)
+    interview(terminal)
+    assert terminal.exitstatus == 0
+    assert (tmp_path / "my-module" / file).exists()
+
+
 def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> None:
     terminal = ask()
     answer(terminal, "Where does it plug in?", ENTER)

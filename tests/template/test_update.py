@@ -27,6 +27,15 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "blank": {"example": "blank", "payload_fields": NESTED},
     "blank-list": {"example": "blank", "returns_list": True, "multi_stage": True},
 }
+# What came later.
+LATER: dict[str, dict[str, Any]] = {
+    "embedding": {"example": "embedding"},
+    "yolo-gpu": {"example": "yolo", "weights_strategy": "downloaded", "gpu": "v100"},
+    "pipeline": {"execution_mode": "pipeline", "inputs": {"orders": "dataset", "events": "stream"}},
+    "sources": {"sources": ["GithubApi", {"name": "Erp", "kind": "generic", "secrets": ["apiKey"]}]},
+    "platform-ci": {"permissions": "application", "ci": "github", "min_replicas": 1},
+}
+ALL = ANSWERS | LATER
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
@@ -174,7 +183,7 @@ def test_change_of_every_template_file_reaches_an_edited_module(
     assert "pytest>=8.4.1" in updated["requirements-dev.txt"]
 
 
-@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("answers", ALL.values(), ids=ALL)
 def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
     next_version: Path, tmp_path: Path, answers: dict[str, Any]
 ) -> None:
@@ -186,15 +195,30 @@ def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
 
 
 @pytest.mark.parametrize(
-    "change", [{"multi_stage": True}, {"python_version": "3.13"}, {"description": "Another one."}], ids=str
+    ("answers", "change"),
+    [
+        ({}, {"multi_stage": True}),
+        ({}, {"python_version": "3.13"}),
+        ({}, {"description": "Another one."}),
+        ({}, {"ci": "github"}),
+        ({"ci": "github"}, {"ci": "gitlab"}),
+        ({}, {"sources": ["GithubApi"]}),
+        ({"permissions": "application"}, {"permissions": "none"}),
+        ({"example": "embedding"}, {"gpu": "t4"}),
+        ({"example": "embedding", "gpu": "t4"}, {"gpu": "none"}),
+        ({"example": "embedding"}, {"weights_strategy": "downloaded"}),
+        ({"example": "yolo", "weights_strategy": "downloaded"}, {"weights_strategy": "baked"}),
+        ({"execution_mode": "pipeline"}, {"multi_stage": True}),
+    ],
+    ids=str,
 )
 def test_changed_answer_gives_what_a_fresh_copy_gives(
-    history: Path, tmp_path: Path, change: dict[str, Any]
+    history: Path, tmp_path: Path, answers: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    module = module_of(history, tmp_path / "module", "v1000.0.0", {})
+    module = module_of(history, tmp_path / "module", "v1000.0.0", answers)
     quiet_update(module, data=change)
     assert_clean(module)
-    fresh = module_of(history, tmp_path / "fresh", "v1000.0.0", change)
+    fresh = module_of(history, tmp_path / "fresh", "v1000.0.0", answers | change)
     assert dict(contents(module)) == dict(contents(fresh))
 
 
