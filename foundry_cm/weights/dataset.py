@@ -1,6 +1,6 @@
 """Weights that lie in a dataset of Foundry, read by the official client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -20,8 +20,7 @@ from foundry_cm.weights.lock import WeightsError
 class DatasetOrigin:
     """Files of a dataset as they were after one of its transactions."""
 
-    def __init__(self, client: Callable[[], FoundryClient], dataset: str, transaction: str) -> None:
-        # A good copy in the cache needs no client, and so no credentials.
+    def __init__(self, client: FoundryClient, dataset: str, transaction: str) -> None:
         self.base = dataset
         self.client = client
         self.transaction = transaction
@@ -29,7 +28,7 @@ class DatasetOrigin:
     @contextmanager
     def open(self, path: str, start: int) -> Iterator[Body]:
         """All bytes of `path`: the platform has no way to ask for those from `start` on."""
-        files = self.client().datasets.Dataset.File.with_streaming_response
+        files = self.client.datasets.Dataset.File.with_streaming_response
         with (
             platform_errors(f"{path} of {self.base}"),
             files.content(self.base, path, end_transaction_rid=self.transaction) as response,

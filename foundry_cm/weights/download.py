@@ -145,9 +145,10 @@ def _raise_for_status(response: requests.Response, url: str) -> None:
     raise WeightsError(said, "open the address in a browser to see why")
 
 
-def download(lock: Lock, origin: Origin, cache: Path) -> Path:
+def download(lock: Lock, reach: Callable[[], Origin], cache: Path) -> Path:
     """The folder of the locked files below `cache`, downloaded unless a good copy is there.
 
+    `reach` gives the origin; a good copy needs none, and so no network and no credentials.
     Only one process downloads, the others wait for it. Raises WeightsError; what had arrived by
     then is kept and resumed by the next start.
     """
@@ -162,6 +163,7 @@ def download(lock: Lock, origin: Origin, cache: Path) -> Path:
             else:
                 log.info("Weights: using the verified copy in %s", target)
                 return target
+        origin = reach()
         staging = cache / f"{lock.name}.partial"
         check_space(cache, lock.size - _bytes_below(staging))
         progress = Progress(lock.size)

@@ -63,7 +63,7 @@ def reopen(origin: dict[str, str]) -> Origin:
     if origin.get("kind") == "foundry":
         from foundry_cm.weights.dataset import DatasetOrigin
 
-        return DatasetOrigin(_platform, origin.get("dataset", ""), origin.get("transaction", ""))
+        return DatasetOrigin(_platform(), origin.get("dataset", ""), origin.get("transaction", ""))
     if origin.get("kind") == "huggingface":
         return HttpsOrigin(origin.get("url", ""), _hub_session())
     return HttpsOrigin(origin.get("url", ""), requests.Session())
@@ -198,7 +198,7 @@ def foundry(asked: dict[str, Any], where: str) -> Resolved:
         files.append(RemoteFile(file.path, int(file.size_bytes)))
     origin = {"kind": "foundry", "dataset": dataset, "transaction": transaction}
     chosen = _chosen(files, asked, where, dataset)
-    return Resolved(origin, chosen, DatasetOrigin(lambda: client, dataset, transaction))
+    return Resolved(origin, chosen, DatasetOrigin(client, dataset, transaction))
 
 
 def _platform() -> Any:

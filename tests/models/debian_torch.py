@@ -105,6 +105,21 @@ def copy_system(target: Path) -> None:
     for path in target.glob("usr/lib/python3/dist-packages/torch-*.egg-info/*"):
         if path.name in ("PKG-INFO", "requires.txt"):
             path.write_text(path.read_text().replace("sympy==", "sympy>="))
+    # pip may put a newer version beside a package of Debian: without a record it refuses to.
+    for folder in target.glob("usr/lib/python3/dist-packages/*.dist-info"):
+        if not (folder / "RECORD").exists():
+            names = (file.name for file in folder.iterdir())
+            (folder / "RECORD").write_text("".join(f"{folder.name}/{name},,\n" for name in names))
+    # A virtual environment sees Debian's packages as well, behind its own; pip has to be its own.
+    (python_folder,) = (path.parent for path in target.glob("usr/lib/python3.*/os.py"))
+    (python_folder / "sitecustomize.py").unlink(missing_ok=True)
+    (python_folder / "sitecustomize.py").write_text(
+        "import sys\n\nsys.path.append('/usr/lib/python3/dist-packages')\n"
+    )
+    hidden = target / "usr/local/lib" / python_folder.name / "dist-packages"
+    hidden.mkdir(parents=True, exist_ok=True)
+    for path in target.glob("usr/lib/python3/dist-packages/pip*"):
+        path.rename(hidden / path.name)
     (target / "usr/bin/python").symlink_to("python3")
     for path in target.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         path.unlink()

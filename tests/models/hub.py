@@ -28,6 +28,8 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.repos: dict[str, Path] = {}
         self.requests: list[tuple[str, str, str | None]] = []
+        # The credentials that came with requests for files of a repository.
+        self.keys: set[str] = set()
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         authority = trustme.CA()
         self.ca = folder / "hub-ca.pem"
@@ -159,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         ]
 
     def resolve(self, repo: str, revision: str, path: str) -> None:
+        if key := self.headers.get("X-Key"):
+            self.hub.keys.add(key)
         file = self.hub.repos.get(repo, Path("/nowhere")) / path
         if revision not in ("main", COMMIT) or not file.is_file():
             code = "EntryNotFound" if repo in self.hub.repos else "RepoNotFound"

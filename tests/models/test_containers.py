@@ -41,10 +41,8 @@ def torch_base(containers: None) -> None:
     mounted = buildah("mount", container)
     debian_torch.copy_system(Path(mounted))
     buildah("umount", container)
-    # A virtual environment sees Debian's packages only by this variable.
-    packages = "PYTHONPATH=/usr/lib/python3/dist-packages"
     path = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-    buildah("config", "--cmd", "python3", "--env", path, "--env", packages, container)
+    buildah("config", "--cmd", "python3", "--env", path, container)
     buildah("config", "--created-by", "debootstrap trixie with torch", container)
     buildah("commit", "--quiet", "--rm", container, BASES[0])
     buildah("tag", *BASES)

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
-from tests.models.conftest import MODELS_MISSING
+from tests.conftest import Render
+from tests.models.conftest import MODELS_MISSING, pull_weights
 from tests.models.hub import Hub, status
 
 np = pytest.importorskip("numpy", reason=MODELS_MISSING)
@@ -157,6 +159,41 @@ def test_replica_that_cannot_download_says_why(
     death = start(copied("downloaded"))
     assert "exited with code 1" in death.what
     assert "model.safetensors answered 404; correct the origin in pyproject.toml" in death.what
+
+
+def test_replica_downloads_through_a_source(
+    render: Render, hub: Hub, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
+    folder = render(example="embedding", weights_strategy="downloaded", weights_source="hub")
+    monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
+    pull_weights(folder)
+    shutil.rmtree(tmp_path / "cache")
+    code = "import sys, logging; logging.basicConfig(stream=sys.stdout, level='INFO')\n"
+    code += "sys.path.insert(0, 'src'); import weights; weights.weights_folder()"
+    fetch = partial(
+        subprocess.run, [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
+    )
+    missing = fetch()
+    assert missing.returncode == 1
+    assert (
+        'No weights: no REST Source "hub" is imported into the module; '
+        "stop the module, import it (Configure tab, Sources), start the module"
+    ) in missing.stdout
+
+    # What Foundry mounts for a Source: its address, and the headers that carry its credentials.
+    connection = {"url": hub.url, "authHeaders": {"X-Key": "secret"}, "queryParameters": {}}
+    sources = {"hub": {"secrets": {}, "httpConnectionConfig": connection}}
+    (tmp_path / "sources.json").write_text(json.dumps(sources))
+    (tmp_path / "discovery.yml").write_text("on_prem_proxy: []\n")
+    monkeypatch.setenv("SOURCE_CONFIGURATIONS_PATH", str(tmp_path / "sources.json"))
+    monkeypatch.setenv("FOUNDRY_SERVICE_DISCOVERY_V2", str(tmp_path / "discovery.yml"))
+    monkeypatch.setenv("DEFAULT_CA_PATH", str(hub.ca))
+    hub.requests.clear()
+    done = fetch()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verified, in" in done.stdout
+    assert hub.keys == {"secret"}
 
 
 def test_static_inference_loads_nothing_and_prints_only_the_types(

@@ -160,10 +160,11 @@ def test_cpu_threads_follow_the_limit_of_the_container(
 CHOICES: dict[str, list[Any]] = {
     "gpu": ["none", "v100", "l4"],
     "weights_strategy": ["baked", "downloaded"],
-    "weights_origin": ["huggingface", "https"],
+    "weights_origin": ["huggingface", "https", "foundry"],
+    "weights_source": ["", "hub"],
     "multi_stage": [False, True],
     "python_version": ["3.10", "3.11", "3.12", "3.13"],
-    "example": ["embedding"],
+    "example": ["embedding", "yolo"],
 }
 MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
 
@@ -195,6 +196,15 @@ def test_every_combination_is_formatted_and_linted(render: Render, answers: dict
         ),
         ({"weights_origin": "https", "weights_files": []}, "Write a YAML list of names"),
         ({"gpu": "a10"}, "a10"),
+        (
+            {"weights_origin": "foundry", "weights_dataset": "parts"},
+            "Copy the RID from the dataset",
+        ),
+        ({"weights_origin": "foundry", "weights_branch": "a b"}, "Write the name of a branch"),
+        (
+            {"weights_strategy": "downloaded", "weights_source": "my source"},
+            "Write the API name of the Source",
+        ),
     ],
 )
 def test_bad_answer_about_the_model_is_refused(

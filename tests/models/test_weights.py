@@ -50,7 +50,7 @@ def lock_of(hub: Hub, *paths: str) -> Lock:
 
 
 def fetch(lock: Lock, cache: Path) -> Path:
-    return download(lock, HttpsOrigin(lock.origin["url"], requests.Session()), cache)
+    return download(lock, lambda: HttpsOrigin(lock.origin["url"], requests.Session()), cache)
 
 
 @pytest.fixture(autouse=True)
@@ -429,7 +429,7 @@ def test_no_network_is_said_in_one_line(hub: Hub, tmp_path: Path) -> None:
     lock = lock_of(hub)
     origin = HttpsOrigin("https://127.0.0.1:1/", requests.Session())
     with pytest.raises(WeightsError) as refused:
-        download(lock, origin, tmp_path)
+        download(lock, lambda: origin, tmp_path)
     assert str(refused.value) == (
         "the connection to 127.0.0.1 failed ([Errno 111] Connection refused), 8 times in a row; "
         "inside Foundry, import a Source whose network policy allows that host"
@@ -442,7 +442,7 @@ def test_an_untrusted_certificate_is_said_at_once(hub: Hub, tmp_path: Path) -> N
     with pytest.raises(
         WeightsError, match=r"certificate of localhost is not trusted .*name its CA in"
     ):
-        download(lock_of(hub), HttpsOrigin(hub.url, session), tmp_path)
+        download(lock_of(hub), lambda: HttpsOrigin(hub.url, session), tmp_path)
 
 
 def test_too_little_disk_is_said_before_anything_is_fetched(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copier import run_copy, run_update
 from copier.errors import CopierError
 
-from tests.conftest import Render
+from tests.conftest import Render, commit, git, snapshot
 from tests.interpreters import SUPPORTED
 from tests.rendered.test_rendered import run, toolbox
 
@@ -58,6 +59,30 @@ def test_aliases_and_samples_follow_the_answers(render: Render) -> None:
     assert samples == ["data/events/partition-0.jsonl", "data/orders/sample.jsonl"]
     rows = [json.loads(line) for line in (module / samples[1]).read_text().splitlines()]
     assert rows[0] == {"order_id": "first", "amount": 0.5, "count": 1, "late": True}
+
+
+def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
+    source = snapshot(tmp_path / "template", "v1.0.0")
+    module = tmp_path / "module"
+    run_copy(str(source), module, {"execution_mode": "pipeline"}, defaults=True, quiet=True)
+    edits = {
+        "src/app.py": ("pa.repeat(0,", "pa.repeat(7,"),
+        "src/resources.json": ('"csv"', '"parquet"'),
+    }
+    for name, (before, after) in edits.items():
+        file = module / name
+        assert before in file.read_text()
+        file.write_text(file.read_text().replace(before, after))
+    (module / "data/input/sample.jsonl").unlink()
+    commit(module, "the owner's edits")
+    glue = source / "template/{% if is_pipeline %}src{% endif %}/pipeline.py"
+    glue.write_text(glue.read_text().replace("HEARTBEAT_SECONDS = 60", "HEARTBEAT_SECONDS = 30"))
+    commit(source, "a later version")
+    git(source, "tag", "v1.1.0")
+    run_update(module, defaults=True, overwrite=True, quiet=True)
+    assert "HEARTBEAT_SECONDS = 30" in (module / "src/pipeline.py").read_text()
+    assert all(after in (module / name).read_text() for name, (_, after) in edits.items())
+    assert not (module / "data/input/sample.jsonl").exists()
 
 
 REFUSED = [

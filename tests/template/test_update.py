@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from copier import run_copy, run_update
 
 from foundry_cm import checks
 from foundry_cm.testing import Foundry
-from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
+from tests.conftest import REPOSITORY, commit, git
+from tests.template.conftest import FIRST, module_of, quiet_update
 
-# The first commit that rendered a module that ran.
-FIRST = "cae3e9513553a2944b941fb8cfeeb48587c62974"
 NESTED = {"text": "str", "lines": [{"sku": "str"}]}
 ANSWERS: dict[str, dict[str, Any]] = {
     "search": {},
@@ -36,57 +33,9 @@ LATER: dict[str, dict[str, Any]] = {
     "platform-ci": {"permissions": "application", "ci": "github", "min_replicas": 1},
 }
 ALL = ANSWERS | LATER
-quiet_copy = partial(run_copy, defaults=True, quiet=True)
-quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
-
-
 def releases() -> list[str]:
     """The first commit, and every release since."""
     return [FIRST, *git(REPOSITORY, "tag", "--list", "v*").split()]
-
-
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This repository with its releases, the first commit as v0.0.1, the working tree as v1000.0.0."""
-    repository = tmp_path_factory.mktemp("history")
-    git(repository, "clone", "-q", str(REPOSITORY), ".")
-    git(repository, "tag", "-f", "v0.0.1", FIRST)
-    replace_with_working_tree(repository)
-    commit(repository, "the working tree")
-    git(repository, "tag", "v1000.0.0")
-    return repository
-
-
-@pytest.fixture
-def next_version(history: Path, tmp_path: Path) -> Path:
-    """A template with one more version, v1001.0.0, that changes each file of the template."""
-    repository = tmp_path / "next"
-    git(tmp_path, "clone", "-q", str(history), str(repository))
-    rendered = repository / "template"
-    edits: dict[str, Callable[[str], str]] = {
-        "src/startup.py": lambda text: text.replace("Stopping on %s", "Stopping, on %s"),
-        "src/results.py": lambda text: text + "\n# The next version.\n",
-        "Dockerfile.jinja": lambda text: text.replace("WORKDIR /app", "LABEL next=version\nWORKDIR /app"),
-        "pyproject.toml.jinja": lambda text: text.replace('"SIM", ', '"SIM", "PERF", '),
-        "README.md.jinja": lambda text: text.replace("## Run it", "## How to run it"),
-        "requirements-dev.txt.jinja": lambda text: text.replace("pytest>=8.4", "pytest>=8.4.1"),
-        ".gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
-    }
-    for name, edit in edits.items():
-        file = rendered / name
-        before = file.read_text()
-        file.write_text(edit(before))
-        assert file.read_text() != before, name
-    commit(repository, "the next version")
-    git(repository, "tag", "v1001.0.0")
-    return repository
-
-
-def module_of(template: Path, folder: Path, version: str, answers: dict[str, Any]) -> Path:
-    """A module of some version, committed."""
-    quiet_copy(str(template), folder, data={"module_name": "mine", **answers}, vcs_ref=version)
-    commit(folder, "as rendered")
-    return folder
 
 
 MINE = "mine-to-keep"
