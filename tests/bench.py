@@ -17,6 +17,8 @@ from rich.table import Table
 
 from foundry_cm.runtime import LocalFoundry, Settings
 from tests.conftest import commit, git, snapshot
+from tests.template.conftest import FIRST, history_in, module_of, quiet_update
+from tests.template.test_update import ANSWERS, edit, lines_of_mine, releases
 
 TRIVIAL = """
 from dataclasses import dataclass
@@ -95,6 +97,27 @@ def render_ratios(folder: Path, template: Path) -> list[Figure]:
     return [
         Figure("copier copy, against a one-file template", median(copies), "times", 1.5),
         Figure("copier update, against a one-file template", median(updates), "times", 2),
+    ]
+
+
+def update_matrix(folder: Path) -> list[Figure]:
+    """Edited modules of every earlier version, updated to the working tree: what is lost on the way."""
+    history = history_in(folder)
+    sets = [(version, answers) for version in releases() for answers in ANSWERS.values()]
+    conflicts = lost = 0
+    for number, (version, answers) in enumerate(sets):
+        tag = "v0.0.1" if version == FIRST else version
+        module = module_of(history, folder.parent / f"edited-{number}", tag, answers)
+        edit(module)
+        before = lines_of_mine(module)
+        quiet_update(module)
+        conflicts += len(git(module, "ls-files", "--unmerged").splitlines())
+        after = lines_of_mine(module)
+        lost += sum(line not in after.get(name, []) for name in before for line in before[name])
+    return [
+        Figure("answer sets times versions updated", len(sets), "updates", 4, at_least=True),
+        Figure("conflicts in them", conflicts, "files", 0),
+        Figure("lines of the owner lost in them", lost, "lines", 0),
     ]
 
 
@@ -185,9 +208,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         template = snapshot(folder / "template", "v1.0.0")
+        (history := folder / "history").mkdir()
         (folder / "trivial").mkdir()
         figures = [
             *render_ratios(folder, template),
+            *update_matrix(history),
             *asyncio.run(round_trips(folder / "trivial")),
             call_from_nothing(folder, template),
             demo(),

@@ -30,7 +30,19 @@ def commit(folder: Path, message: str) -> None:
     if not (folder / ".git").exists():
         git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
-    git(folder, "commit", "-q", "--allow-empty", "-m", message)
+    # The demo and the benchmarks run where git knows nobody yet.
+    nobody = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.com")
+    git(
+        folder,
+        *nobody,
+        "-c",
+        "commit.gpgsign=false",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        message,
+    )
 
 
 def copy_working_tree(folder: Path) -> None:

@@ -18,16 +18,20 @@ quiet_copy = partial(run_copy, defaults=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
 
-@pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def history_in(repository: Path) -> Path:
     """This repository with its releases, the first commit as v0.0.1, the working tree as v1000.0.0."""
-    repository = tmp_path_factory.mktemp("history")
     git(repository, "clone", "-q", str(REPOSITORY), ".")
     git(repository, "tag", "-f", "v0.0.1", FIRST)
     replace_with_working_tree(repository)
     commit(repository, "the working tree")
     git(repository, "tag", "v1000.0.0")
     return repository
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with its versions."""
+    return history_in(tmp_path_factory.mktemp("history"))
 
 
 @pytest.fixture
