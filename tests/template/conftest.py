@@ -13,7 +13,7 @@ from copier import run_copy, run_update
 from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
 
 # The first commit that rendered a module that ran.
-FIRST = "cae3e9513553a2944b941fb8cfeeb48587c62974"
+FIRST = "f612db1c54bc49581cf654da6f94b1305cdf7ed4"
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
