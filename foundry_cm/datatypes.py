@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from foundry_cm.errors import near_miss
 
@@ -71,9 +72,26 @@ def record_schema(properties: dict[str, Any], required: list[str]) -> dict[str, 
     }
 
 
+_PLAIN: dict[str, set[type]] = {"number": {int, float}, "string": {str}, "boolean": {bool}}
+
+
+def _check_items(
+    checker: Any, items: dict[str, Any], instance: Any, schema: dict[str, Any]
+) -> Iterator[ValidationError]:
+    """The keyword `items`, at once for a list of plain values: vectors have many thousands."""
+    plain = _PLAIN.get(items.get("type", "")) if len(items) == 1 else None
+    if plain and isinstance(instance, list) and set(map(type, instance)) <= plain:
+        return
+    yield from Draft202012Validator.VALIDATORS["items"](checker, items, instance, schema)
+
+
+_Validator = extend(Draft202012Validator, {"items": _check_items})
+
+
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
     """A validator for many values of one schema; dates are checked for real days."""
-    return Draft202012Validator(schema, format_checker=FormatChecker(["date"]))
+    checker: Draft202012Validator = _Validator(schema, format_checker=FormatChecker(["date"]))
+    return checker
 
 
 def problem(checker: Draft202012Validator, value: Any, name: str) -> tuple[str, str | None] | None:

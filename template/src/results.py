@@ -26,6 +26,8 @@ def to_json(value: Any, path: str) -> Any:
         return {name: to_json(item, f"{path}.{name}") for name, item in fields if item is not None}
     if isinstance(value, dict):
         return {key: to_json(item, f"{path}[{key!r}]") for key, item in value.items()}
+    if type(value) is list and set(map(type, value)) == {float} and all(map(math.isfinite, value)):
+        return value  # a vector: the usual large result
     if isinstance(value, list | tuple):
         return [to_json(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "tolist"):
