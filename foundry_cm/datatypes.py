@@ -85,7 +85,9 @@ def _check_items(
     yield from Draft202012Validator.VALIDATORS["items"](checker, items, instance, schema)
 
 
-_Validator = extend(Draft202012Validator, {"items": _check_items})
+_Validator = extend(  # type: ignore[no-untyped-call]  # jsonschema annotates only some of itself
+    Draft202012Validator, {"items": _check_items}
+)
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
