@@ -11,7 +11,7 @@ from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.runtime import CallResult, LocalFoundry
-from foundry_cm.runtime.foundry import LOOPBACK, bind
+from foundry_cm.runtime.foundry import LOOPBACK, bind, event_too_large
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LOCAL_NAMES = {LOOPBACK, "localhost"}
@@ -138,12 +138,7 @@ async def _event(request: web.Request, max_bytes: int) -> Any:
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > max_bytes:
-            raise CmError(
-                f"The event is over the limit of {max_bytes / 1e6:g} MB for one call",
-                fix="Send fewer items a call (batch), or pass a reference and let the module fetch the bytes.",
-                code="EventTooLarge",
-                exit_code=USAGE,
-            )
+            raise event_too_large("is", max_bytes)
     return parse_event(bytes(body), "the request")
 
 

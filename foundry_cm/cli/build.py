@@ -19,7 +19,7 @@ from foundry_cm.project import Project
 def build(
     engine_options: EngineOptions = None,
     tag: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],
         typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     engine: Engine = None,

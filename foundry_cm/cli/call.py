@@ -25,17 +25,17 @@ def call(
     function: Annotated[str, typer.Argument(help="The function to call.")],
     command: Command = None,
     event: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],
         typer.Option(
             help="A file with the event as JSON; - reads it from standard input.  [default: events/FUNCTION.json]"
         ),
     ] = None,
     text: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],
         typer.Option("--json", help="The event itself, as JSON."),
     ] = None,
     timeout: Annotated[
-        Optional[float],  # noqa: UP045
+        Optional[float],
         typer.Option(
             min=0.001, help="How long to wait for the answer, in seconds.  [default: 300]"
         ),

@@ -16,14 +16,14 @@ from foundry_cm.container.engines import Secret
 def publish(
     engine_options: EngineOptions = None,
     tag: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],
         typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     allow_dirty: Annotated[
         bool, typer.Option(help="Publish changes that are not committed; the tag says -dirty.")
     ] = False,
     registry: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],
         typer.Option(
             help="Host of the registry. Default: that of enrollment-host in pyproject.toml.",
             show_default=False,

@@ -28,7 +28,7 @@ def run(
         bool, typer.Option("--follow", help="Go on until Ctrl-C, and take in what you add.")
     ] = False,
     fault: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        Optional[list[str]],
         typer.Option(
             metavar="KIND[=VALUE][@[PHASE-]POINT][#N]",
             help="What goes wrong on purpose, such as 503, latency=0.5@read, fail@commit, reset@after-commit, expire-token, kill@mid-upload#2. May be given several times.",

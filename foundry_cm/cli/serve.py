@@ -34,7 +34,7 @@ RUNTIME_PORT, PANEL_PORT = 8945, 8947
 def serve(
     command: Command = None,
     replicas: Annotated[
-        Optional[int],  # noqa: UP045
+        Optional[int],
         typer.Option(
             min=1,
             max=64,
@@ -43,7 +43,7 @@ def serve(
         ),
     ] = None,
     concurrency: Annotated[
-        Optional[int],  # noqa: UP045
+        Optional[int],
         typer.Option(
             min=1,
             max=1024,
@@ -52,13 +52,13 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        Optional[int],  # noqa: UP045
+        Optional[int],
         typer.Option(
             min=0, max=65535, help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]"
         ),
     ] = None,
     panel_port: Annotated[
-        Optional[int],  # noqa: UP045
+        Optional[int],
         typer.Option(
             min=0,
             max=65535,
@@ -69,13 +69,13 @@ def serve(
         bool, typer.Option(help="Start the module anew when its files change.")
     ] = True,
     max_megabytes: Annotated[
-        Optional[float],  # noqa: UP045
+        Optional[float],
         typer.Option(
             min=0.000001, help="Size limit of an event, and of a result, in MB.  [default: 100]"
         ),
     ] = None,
     container: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],
         typer.Option(
             metavar="IMAGE", help="Run this image in place of src/app.py.", show_default=False
         ),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from foundry_cm.errors import CmError
 
@@ -40,19 +41,7 @@ class Command:
         Raises `CmError` when it cannot start or ends with another code than 0.
         """
         stdin = None if self.stdin_env is None else os.environ[self.stdin_env]
-        try:
-            done = subprocess.run(
-                self.argv,
-                input=stdin,
-                stdout=sys.stderr,
-                text=True,
-                env={**os.environ, **self.env},
-                check=False,
-            )
-        except OSError as error:
-            raise CmError(
-                f"{self.argv[0]} does not start: {error.strerror}", code="EngineMissing"
-            ) from error
+        done = self._started(input=stdin, stdout=sys.stderr)
         if done.returncode != 0:
             raise CmError(
                 f"{self.name} failed with exit code {done.returncode}",
@@ -66,19 +55,7 @@ class Command:
 
         Raises `CmError` with the last lines of its standard error when it fails.
         """
-        try:
-            done = subprocess.run(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                env={**os.environ, **self.env},
-                check=False,
-            )
-        except OSError as error:
-            raise CmError(
-                f"{self.argv[0]} does not start: {error.strerror}", code="EngineMissing"
-            ) from error
+        done = self._started(stdin=subprocess.DEVNULL, capture_output=True)
         if done.returncode != 0:
             raise CmError(
                 f"{self.name} failed: {_last_line(done.stderr)}",
@@ -87,6 +64,16 @@ class Command:
                 details="\n".join(done.stderr.splitlines()[-_TAIL_LINES:]) or None,
             )
         return done.stdout
+
+    def _started(self, **streams: Any) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; raises `CmError` when it cannot start."""
+        environment = {**os.environ, **self.env}
+        try:
+            return subprocess.run(self.argv, text=True, env=environment, check=False, **streams)
+        except OSError as error:
+            raise CmError(
+                f"{self.argv[0]} does not start: {error.strerror}", code="EngineMissing"
+            ) from error
 
     def attempt(self) -> None:
         """Run it and let it fail: for a clean-up that may find nothing to clean."""

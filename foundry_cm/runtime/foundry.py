@@ -295,12 +295,7 @@ class LocalFoundry:
     def _check_event(self, function: Function | None, event: Any) -> None:
         size = len(json.dumps(event, ensure_ascii=False).encode())
         if size > self.max_bytes:
-            raise CmError(
-                f"The event has {size / 1e6:.1f} MB, over the limit of {self.max_bytes / 1e6:g} MB for one call",
-                fix="Send fewer items a call (batch), or pass a reference and let the module fetch the bytes.",
-                code="EventTooLarge",
-                exit_code=USAGE,
-            )
+            raise event_too_large(f"has {size / 1e6:.1f} MB,", self.max_bytes)
         if function:
             function.check_event(event)
 
@@ -352,6 +347,16 @@ class LocalFoundry:
                 self._changed.notify_all()
 
         self._wake = asyncio.get_running_loop().create_task(wake())
+
+
+def event_too_large(size: str, max_bytes: int) -> CmError:
+    """The refusal of an event over the limit; `size` is the verb of the sentence, with what is known."""
+    return CmError(
+        f"The event {size} over the limit of {max_bytes / 1e6:g} MB for one call",
+        fix="Send fewer items a call (batch), or pass a reference and let the module fetch the bytes.",
+        code="EventTooLarge",
+        exit_code=USAGE,
+    )
 
 
 def _worker_died() -> CmError:
