@@ -23,8 +23,7 @@ class FreshPipelineAuth(ComputeModulePipelineAuth):
     """The pipeline's token, read again for each request: the client's own class keeps the first one."""
 
     def get_token(self) -> Token:
-        self._token = None
-        return super().get_token()
+        return ComputeModulePipelineAuth().get_token()
 
 
 def connect() -> FoundryClient:

@@ -7,6 +7,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,18 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Any, tmp_path: Pa
     download = glue["download"].Download(lambda: response, tmp_path / "content")
     assert download.open().read() == content
     assert download.complete().read_bytes() == content
+
+
+def test_every_request_has_the_token_that_is_mounted_now(
+    glue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    monkeypatch.setenv("BUILD2_TOKEN", str(token))
+    auth = glue["connection"].FreshPipelineAuth()
+    # Uploads run in threads of their own, and share the client.
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda _: auth.get_token().access_token, range(4000))
+        assert set(found) == {"first"}
+    token.write_text("second")
+    assert auth.get_token().access_token == "second"
