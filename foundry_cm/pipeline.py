@@ -201,6 +201,8 @@ class LocalPipeline:
                 rows = self._new_rows(resource)
             elif resource.kind == "stream":
                 rows = activity.records(resource.alias)
+            elif resource.kind == "media_set":
+                rows = len(activity.files_read.get(resource.alias, ()))
             else:
                 rows = sum(map(count_rows, activity.files_read.get(resource.alias, ())))
             found.append(Moved(resource, rows, resource.folder(self.options.root)))

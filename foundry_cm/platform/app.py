@@ -30,8 +30,8 @@ def create_platform(
 ) -> web.Application:
     """The platform API over the folders `data/` and `outputs/` below `root`.
 
-    It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/foundry-catalog` and
-    `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
+    It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
+    and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
     """
     app = web.Application(
         middlewares=[envelope, bearer, faulty], client_max_size=UPLOAD_LIMIT_BYTES

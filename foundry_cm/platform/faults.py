@@ -42,6 +42,9 @@ GRAMMAR = re.compile(
     r"(?P<kind>[a-z0-9-]+)(=(?P<value>[0-9.]+))?(@((?P<phase>before|mid|after)-)?(?P<point>[a-z]+))?"
     r"(#(?P<number>[0-9]+))?"
 )
+CHECKPOINTS = ("_checkpoint/", "_items/")
+"""Where a rendered pipeline writes down how far it has come."""
+
 RETRY_AFTER_SECONDS = 1
 
 Callback = Callable[[], Awaitable[None]]
@@ -157,7 +160,7 @@ def reset(request: web.Request) -> None:
 def point_of(request: web.Request) -> str:
     """The point a route belongs to, from its name; an upload of a checkpoint is its own."""
     name = (request.match_info.route.name or "").partition("-")[0]
-    if name == "upload" and request.match_info.get("path", "").startswith("_checkpoint/"):
+    if name == "upload" and request.match_info.get("path", "").startswith(CHECKPOINTS):
         return "checkpoint"
     return name
 

@@ -6,11 +6,11 @@ transaction, and touching it or checking the folder out again is not.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from foundry_cm.platform.dataset_store import FileEntry, Transaction
+from foundry_cm.platform.digests import Digests
 from foundry_cm.platform.errors import ApiError
 from foundry_cm.platform.resources import DEFAULT_BRANCH, Resource, derived_rid, iso
 
@@ -22,7 +22,7 @@ class InputDataset:
         self.resource = resource
         self.folder = resource.folder(root)
         self.schemas: dict[str, Any] = {}
-        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
+        self._digests = Digests()
 
     def branches(self) -> dict[str, str | None]:
         """Branch names with the last transaction of each."""
@@ -75,7 +75,7 @@ class InputDataset:
     def _transaction(self, path: Path) -> Transaction:
         status = path.stat()
         name = path.relative_to(self.folder).as_posix()
-        rid = derived_rid("transaction", self.resource.rid, name, self._digest(path))
+        rid = derived_rid("transaction", self.resource.rid, name, self._digests.of(path))
         entry = FileEntry(name, rid, status.st_size, iso(status.st_mtime), path)
         return Transaction(
             rid=rid,
@@ -85,19 +85,6 @@ class InputDataset:
             closed=iso(status.st_mtime),
             files={name: entry},
         )
-
-    def _digest(self, path: Path) -> str:
-        status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-        known = self._digests.get(path)
-        if known is None or known[0] != stamp:
-            with path.open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            known = (stamp, digest.hexdigest())
-            self._digests[path] = known
-        return known[1]
 
 
 def _hidden(path: Path) -> bool:

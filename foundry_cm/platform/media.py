@@ -1,6 +1,7 @@
 """The routes of `client.media_sets` that move items; transformations are left out.
 
-The client has no call that lists a media set (foundry-platform-sdk 1.111.0), so neither has this.
+The client has no call that lists a media set (foundry-platform-sdk 1.111.0). Foundry's own pages use
+`POST /mio/api/media-set/RID/paging`, which is documented nowhere: docs/parity.md says what is known.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from aiohttp import web
 from foundry_cm.platform.errors import ApiError
 from foundry_cm.platform.media_store import Item, MediaSet
 from foundry_cm.platform.registry import REGISTRY
-from foundry_cm.platform.requests import preview, receive, send
+from foundry_cm.platform.requests import json_body, preview, receive, send
 from foundry_cm.platform.resources import checked_path, iso
 
 BASE = "/api/v2/mediasets/{media_set}"
 ITEM = f"{BASE}/items/{{item}}"
+PAGE_ITEMS = 1000
 USER_ID = "00000000-0000-0000-0000-000000000000"
 PLACES = ("branchName", "branchRid", "viewRid")
 
@@ -31,13 +33,14 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{transaction}/commit", commit, name="commit-media"),
         web.post(f"{transaction}/abort", abort, name="abort-media"),
         web.post(f"{BASE}/items", upload, name="upload-media"),
-        web.get(f"{BASE}/items/getRidByPath", rid_by_path, name="list-media"),
+        web.get(f"{BASE}/items/getRidByPath", rid_by_path),
         web.delete(f"{BASE}/items/clearAtPath", clear),
         web.get(ITEM, info),
         web.get(f"{ITEM}/metadata", metadata),
         web.get(f"{ITEM}/reference", reference),
         web.get(f"{ITEM}/content", content, name="read-media"),
         web.get(f"{ITEM}/original", content, name="read-original"),
+        web.post("/mio/api/media-set/{media_set}/paging", paging, name="list-media"),
     ]
 
 
@@ -123,8 +126,30 @@ async def rid_by_path(request: web.Request) -> web.Response:
     media_set = _media_set(request)
     _check_place(request, media_set)
     item = media_set.by_path(request.query.get("mediaItemPath", ""))
-    request.app[REGISTRY].activity.listed(media_set.resource.alias)
     return web.json_response({"mediaItemRid": item.rid} if item else {})
+
+
+async def paging(request: web.Request) -> web.Response:
+    """A page of the items, the latest first; the token of the next page is its offset (inferred)."""
+    media_set = _media_set(request)
+    body = await json_body(request)
+    if body.get("type") != {"type": "fromLatest", "fromLatest": {}}:
+        raise ApiError("Default:InvalidArgument", status=400)
+    token = str(body.get("pageToken", "0"))
+    if not token.isdecimal():
+        raise ApiError("InvalidPageToken", parameter="pageToken", value=token)
+    start = int(token)
+    items = media_set.latest()
+    page = [
+        {"mediaItemRid": item.rid, "path": item.path, "logicalTimestamp": item.stamp}
+        for item in items[start : start + PAGE_ITEMS]
+    ]
+    more = start + PAGE_ITEMS < len(items)
+    if start == 0:
+        request.app[REGISTRY].activity.listed(media_set.resource.alias)
+    return web.json_response(
+        {"records": page, **({"nextPageToken": str(start + PAGE_ITEMS)} if more else {})}
+    )
 
 
 def _sizes(size: int) -> dict[str, Any]:
@@ -139,7 +164,7 @@ async def info(request: web.Request) -> web.Response:
         "viewRid": media_set.view_rid,
         "path": item.path,
         "logicalTimestamp": str(item.stamp),
-        "attribution": {"creatorId": USER_ID, "creationTimestamp": iso(item.stamp / 1000)},
+        "attribution": {"creatorId": USER_ID, "creationTimestamp": iso(item.stamp / 1_000_000)},
         "originallyUploadedFileMimeType": kind,
         "mimeType": kind,
         **_sizes(media_set.size(item)),

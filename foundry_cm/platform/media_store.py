@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from foundry_cm.platform.digests import Digests
 from foundry_cm.platform.errors import ApiError
 from foundry_cm.platform.resources import (
     NAMESPACE,
@@ -25,18 +26,15 @@ from foundry_cm.platform.resources import (
 TRANSACTION_LIMIT = 10_000
 """Items a transaction of a media set holds at most (documentation, media sets Q and A)."""
 
-TEMPORARY_SECONDS = 3600
-"""A temporary item that nobody persists goes after one hour (SDK: upload_media)."""
-
 ITEM_RID = re.compile(r"ri\.mio\.main\.media-item\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass
 class Item:
-    """A media item; `path` is None for a temporary one."""
+    """A media item; `stamp` is its logical timestamp, in microseconds since the epoch."""
 
     rid: str
-    path: str | None
+    path: str
     stamp: int
 
 
@@ -54,6 +52,7 @@ class MediaSet:
         self.open_transaction: str | None = None
         self.pending: dict[str, Item] = {}
         self.cleared: list[str] = []
+        self._digests = Digests()
         self._items: dict[str, Item] = {
             rid: Item(**item) for rid, item in read_json(self.store / "items.json", {}).items()
         }
@@ -66,30 +65,39 @@ class MediaSet:
         return f"ri.mio.main.view.{unique}"
 
     def items(self) -> dict[str, Item]:
-        """Item rid to item: what was committed, or for an input the files that lie there."""
-        if self.resource.writable:
-            return self._items
-        found = {}
-        for path in sorted(self.folder.rglob("*")):
-            relative = path.relative_to(self.folder)
-            if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-                status = path.stat()
-                unique = uuid.uuid5(
-                    NAMESPACE, f"{self.resource.rid}/{relative.as_posix()}/{status.st_mtime_ns}"
-                )
-                rid = f"ri.mio.main.media-item.{unique}"
-                stamp = status.st_mtime_ns // 1_000_000
-                found[rid] = Item(rid, relative.as_posix(), stamp)
-        return found
+        """Item rid to item: what was committed, or for an input the files that lie there.
+
+        A file is known by its path and its content, so a changed file is another item.
+        """
+        if not self.resource.writable:
+            found = (
+                self._item_at(path) for path in sorted(self.folder.rglob("*")) if path.is_file()
+            )
+            self._items = {item.rid: item for item in found if not _hidden(item.path)}
+        return self._items
+
+    def _item_at(self, path: Path) -> Item:
+        name = path.relative_to(self.folder).as_posix()
+        unique = uuid.uuid5(NAMESPACE, f"{self.resource.rid}/{name}/{self._digests.of(path)}")
+        return Item(f"ri.mio.main.media-item.{unique}", name, path.stat().st_mtime_ns // 1000)
+
+    def latest(self) -> list[Item]:
+        """The items, the one that was put last first."""
+        return sorted(self.items().values(), key=lambda item: (item.stamp, item.rid), reverse=True)
 
     def item(self, rid: str) -> Item:
         """The item of that rid."""
-        try:
-            return self.items()[rid]
-        except KeyError:
-            raise ApiError(
-                "MediaItemNotFound", mediaSetRid=self.resource.rid, mediaItemRid=rid
-            ) from None
+        known = self._items.get(rid)
+        if known is None or not (self.resource.writable or self._is_there(known)):
+            known = self.items().get(rid)
+        if known is None:
+            raise ApiError("MediaItemNotFound", mediaSetRid=self.resource.rid, mediaItemRid=rid)
+        return known
+
+    def _is_there(self, item: Item) -> bool:
+        """Whether the file of an input is still the one that was listed."""
+        path = self.location(item)
+        return path.is_file() and self._item_at(path).rid == item.rid
 
     def by_path(self, path: str) -> Item | None:
         """The item that was put last at a path."""
@@ -98,7 +106,6 @@ class MediaSet:
 
     def location(self, item: Item) -> Path:
         """The file of an item."""
-        assert item.path is not None
         return self.folder / item.path
 
     def size(self, item: Item) -> int:
@@ -107,7 +114,7 @@ class MediaSet:
 
     def media_type(self, item: Item) -> str:
         """The media type, from the name (inferred; the platform also looks inside)."""
-        return mimetypes.guess_type(item.path or "")[0] or "application/octet-stream"
+        return mimetypes.guess_type(item.path)[0] or "application/octet-stream"
 
     # Writing
 
@@ -144,7 +151,7 @@ class MediaSet:
                     limit=TRANSACTION_LIMIT,
                 )
             chosen = self._checked_rid(rid) or f"ri.mio.main.media-item.{uuid.uuid4()}"
-            item = Item(chosen, path, time.time_ns() // 1_000_000)
+            item = Item(chosen, path, time.time_ns() // 1000)
             received.replace(self.store / "pending" / item.rid)
             self.pending[item.rid] = item
             return item
@@ -162,7 +169,7 @@ class MediaSet:
             for path in self.cleared:
                 self._drop(path)
             for item in self.pending.values():
-                self._drop(item.path or "")
+                self._drop(item.path)
                 target = self.location(item)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (self.store / "pending" / item.rid).replace(target)
@@ -221,3 +228,7 @@ class MediaSet:
             "transactionPolicy": {"type": policy},
             "pathsRequired": True,
         }
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))

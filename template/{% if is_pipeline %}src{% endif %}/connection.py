@@ -2,6 +2,8 @@
 
 import logging
 import os
+import ssl
+import traceback
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,8 @@ from foundry_sdk._core.auth_utils import Token
 from foundry_sdk._errors.palantir_qos_exception import QoSRetryHint
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+WAIT_SECONDS = 30.0
+RETRIED = (401, 429, 500, 502, 503, 504)
 log = logging.getLogger(__name__)
 
 
@@ -26,19 +30,49 @@ class FreshPipelineAuth(ComputeModulePipelineAuth):
         return ComputeModulePipelineAuth().get_token()
 
 
+AUTH = FreshPipelineAuth()
+
+
+def service(name: str) -> str | None:
+    """The address of a service that Foundry mounts into the container, if it is among them."""
+    with open(os.environ["FOUNDRY_SERVICE_DISCOVERY_V2"], encoding="utf-8") as file:
+        found = yaml.safe_load(file)
+    # Some stacks write the names with hyphens.
+    addresses = found.get(name) or found.get(name.replace("_", "-"))
+    return str(addresses[0]).rstrip("/") if addresses else None
+
+
+def gateway() -> str:
+    """The address of Foundry's API."""
+    address = service("api_gateway")
+    assert address, "Foundry mounts the address of its API"
+    return address
+
+
 def connect() -> FoundryClient:
     """A client for the services that Foundry mounts into the container."""
     # With service discovery alone the client refuses to start: it also wants a host name.
-    with open(os.environ["FOUNDRY_SERVICE_DISCOVERY_V2"], encoding="utf-8") as file:
-        gateway = yaml.safe_load(file)["api_gateway"][0]
-    os.environ.setdefault("FOUNDRY_HOSTNAME", urlsplit(gateway).netloc)
+    os.environ.setdefault("FOUNDRY_HOSTNAME", urlsplit(gateway()).netloc)
     config = Config(
         verify=os.environ["DEFAULT_CA_PATH"],
         timeout=60,
         # Waiting for longer than the client's four tries is up to `call`.
         propagate_qos="PROPAGATE_429_AND_503_TO_CALLER",
     )
-    return FoundryClient(auth=FreshPipelineAuth(), config=config)
+    return FoundryClient(auth=AUTH, config=config)
+
+
+def post(address: str, body: Any) -> Any:
+    """A call that the client lacks, with the same token and certificates."""
+    response = httpx.post(
+        address,
+        json=body,
+        headers={"Authorization": f"Bearer {AUTH.get_token().access_token}"},
+        verify=ssl.create_default_context(cafile=os.environ["DEFAULT_CA_PATH"]),
+        timeout=60,
+    )
+    response.raise_for_status()
+    return response.json()
 
 
 def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -48,7 +82,7 @@ def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     knows the token. A call that was cut off may have happened, so calls must bear a repetition.
     """
     for attempt in stamina.retry_context(
-        on=_helps, attempts=12, timeout=300, wait_initial=0.2, wait_max=30
+        on=_helps, attempts=12, timeout=300, wait_initial=0.2, wait_max=WAIT_SECONDS
     ):
         with attempt:
             return function(*args, **options)
@@ -63,9 +97,12 @@ def _log_retry(details: RetryDetails) -> None:
 set_on_retry_hooks([_log_retry])
 
 
-def _helps(error: Exception) -> bool:
+def _helps(error: Exception) -> bool | float:
+    """Whether another try can help; the seconds until then, where the platform names them."""
     if isinstance(error, foundry_sdk.RateLimitError | foundry_sdk.ServiceUnavailable):
-        return error.retry_hint != QoSRetryHint.DO_NOT_RETRY
+        return error.retry_hint != QoSRetryHint.DO_NOT_RETRY and _retry_after(error)
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in RETRIED and _retry_after(error)
     if isinstance(error, foundry_sdk.SDKInternalError):
         # The client wraps a connection that breaks in the middle of an answer.
         return isinstance(error.__cause__, httpx.TransportError)
@@ -77,3 +114,13 @@ def _helps(error: Exception) -> bool:
         | foundry_sdk.TimeoutError
         | foundry_sdk.UnauthorizedError,
     )
+
+
+def _retry_after(error: Exception) -> bool | float:
+    # The client's errors lack the header, but the frame that raised them still has the response.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in frame.f_locals.values():
+            if isinstance(value, httpx.Response):
+                seconds = value.headers.get("Retry-After", "")
+                return min(float(seconds), WAIT_SECONDS) if seconds.isdecimal() else True
+    return True

@@ -28,6 +28,7 @@ class Chunk:
     """Rows `start` to `stop` of a source; `last` when the source has no more and never will.
 
     `origin` names the source for people: the path of a file, the alias and partition of a stream.
+    `places` names the rows, where they have names of their own.
     """
 
     source: str
@@ -37,6 +38,12 @@ class Chunk:
     table: Any
     rejected: list[Rejected] = field(default_factory=list)
     last: bool = False
+    places: list[str] = field(default_factory=list)
+
+    def place(self, index: int) -> str:
+        """Where a row of the table came from, for people."""
+        row = self.row(index)
+        return self.places[row - self.start] if self.places else f"{self.origin}, row {row + 1}"
 
     def row(self, index: int) -> int:
         """The place in the source of a row of the table, which lacks the rejected ones."""
@@ -46,7 +53,7 @@ class Chunk:
 
 
 class Source(Protocol):
-    """Something with rows in a fixed order: a version of a file, or a partition of a stream."""
+    """Something with rows in a fixed order: a version of a file, a partition of a stream, a media set."""
 
     name: str
 

@@ -8,7 +8,7 @@ together or not at all, and a new replica reads from the output where to go on.
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -87,6 +87,8 @@ class DatasetTarget:
         self._transaction: str | None = None
         self._uploading: Future[None] | None = None
         self._of_build = False
+        self._last: str | None = None
+        self._files: dict[str, dict[str, str]] = {}
         self._marks: dict[tuple[str, str], tuple[int, bool]] = {}
         self._described = suffix != ".parquet"
 
@@ -99,17 +101,25 @@ class DatasetTarget:
         newest = call(self._newest)
         if newest is not None and newest.status == "OPEN":
             self._settle(newest.rid)
+        self._last = call(self._newest_committed)
         self._read_names(branch_name=self._branch)
         if self._of_build and self._transaction:
             own = self._transaction
             self._read_names(start_transaction_rid=own, end_transaction_rid=own)
 
+    def _history(self) -> Iterator[Any]:
+        """The transactions, the one that was opened last first."""
+        return iter(
+            self._datasets.Branch.transactions(self._rid, self._branch, page_size=10, preview=True)
+        )
+
     def _newest(self) -> Any:
         """The transaction that was opened last: only that one can be open."""
-        history = self._datasets.Branch.transactions(
-            self._rid, self._branch, page_size=1, preview=True
-        )
-        return next(iter(history), None)
+        return next(self._history(), None)
+
+    def _newest_committed(self) -> str | None:
+        """The transaction that was committed last."""
+        return next((each.rid for each in self._history() if each.status == "COMMITTED"), None)
 
     def _settle(self, open_transaction: str) -> None:
         job = call(self._datasets.Transaction.job, self._rid, open_transaction, preview=True)
@@ -125,6 +135,7 @@ class DatasetTarget:
 
     def _read_names(self, **view: str) -> None:
         for file in call(lambda: list(self._datasets.File.list(self._rid, **view))):
+            self._files[file.path] = view
             folder, _, name = file.path.rpartition("/")
             if not folder:
                 self.positions.read(name)
@@ -136,6 +147,19 @@ class DatasetTarget:
         """Those of this dataset, or of a stream whose checkpoints it keeps."""
         kept = {stream.alias: stream.positions for stream in self._ledgers}
         return kept.get(alias, self.positions)
+
+    def notes(self, folder: str) -> list[str]:
+        """The paths of what was noted in a folder of this output, by this or an earlier replica."""
+        return [path for path in self._files if path.startswith(folder)]
+
+    def read_note(self, path: str) -> bytes:
+        """What was noted there."""
+        content = self._datasets.File.content
+        return bytes(call(content, self._rid, path, **self._files[path]))
+
+    def note(self, path: str, content: bytes) -> None:
+        """Keep something with this output; it counts at the commit."""
+        self._upload(path, content)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
         """Upload the rows of a chunk; they count at the commit."""
@@ -164,6 +188,7 @@ class DatasetTarget:
             # A commit whose answer was lost is tried again: then it is committed already.
             if call(self._datasets.Transaction.get, self._rid, own).status != "COMMITTED":
                 raise self._taken_over() from None
+        self._last = own
         self._describe()
 
     def abort(self) -> None:
@@ -210,16 +235,23 @@ class DatasetTarget:
             raise self._taken_over() from None
 
     def _open(self) -> str:
+        """Open a transaction; SecondWriter where somebody else has committed since our last one."""
         create: Callable[..., Any] = self._datasets.Transaction.create
+        options = {"transaction_type": "APPEND", "branch_name": self._branch}
+        last = self._last
         for _ in range(3):
             try:
-                return str(
-                    call(create, self._rid, transaction_type="APPEND", branch_name=self._branch).rid
-                )
+                opened = str(call(create, self._rid, **options).rid)
             except errors.OpenTransactionAlreadyExists:
                 self.recover()
                 if self._transaction is not None:
                     return self._transaction
+                continue
+            # As long as this one is open nobody else commits, so what was found now stays true.
+            if call(self._newest_committed) == last:
+                return opened
+            call(self._datasets.Transaction.abort, self._rid, opened)
+            break
         raise self._taken_over()
 
     def _taken_over(self) -> SecondWriter:

@@ -22,6 +22,7 @@ from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
 from inputs import Chunk, Source, files, partitions
+from media import MediaSource
 from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
 from records import (
     FOUNDRY_TYPES,
@@ -37,6 +38,7 @@ __all__ = ["load", "run"]
 
 HEARTBEAT_SECONDS = 60
 COMMIT_ROWS = 1_000_000
+COMMIT_SECONDS = 60
 RECORD_CHARACTERS = 10_000
 COUNTED = ("rows in", "rows out", "errors")
 
@@ -92,6 +94,7 @@ class Pipeline:
         self.stop = stop
         self.poll_seconds = float(os.environ.get("POLL_SECONDS", settings["poll_seconds"]))
         self.counts: Counter[str] = Counter()
+        self.pending, self.committed = 0, time.monotonic()
         self.inputs = settings["inputs"]
         self.client = connect()
         self.resources = get_pipeline_resources()
@@ -99,6 +102,11 @@ class Pipeline:
         if missing := [alias for alias in wanted if alias not in self.resources]:
             sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
         self.errors = self._dataset(settings["errors"], ".jsonl", {})
+        self.media = {
+            alias: MediaSource(self.client, alias, self.resources[alias], self.errors)
+            for alias, kind in self.inputs.items()
+            if kind == "media_set"
+        }
         self.outputs: list[Target] = []
         for alias, kind in settings["outputs"].items():
             if kind == "stream":
@@ -125,6 +133,8 @@ class Pipeline:
         """Poll, until told to stop. The process stays alive when there is nothing to do."""
         for target in self.datasets:
             target.recover()
+        for source in self.media.values():
+            source.recover()
         beat = time.monotonic()
         while not self.stop.is_set():
             before = self.counts.copy()
@@ -137,10 +147,10 @@ class Pipeline:
 
     def poll(self) -> None:
         """Take in everything that is new, and commit it."""
-        pending = 0
         try:
+            self._look()
             for source in self._sources():
-                pending = self._take(source, pending)
+                self._take(source)
                 if self.stop.is_set():
                     break
             self._commit()
@@ -149,6 +159,12 @@ class Pipeline:
                 self._abandon(target)
             raise
 
+    def _look(self) -> None:
+        """Write down what is new in the media sets, before anything of it is read."""
+        for source in self.media.values():
+            source.look()
+        self._commit()
+
     def _abandon(self, target: DatasetTarget) -> None:
         try:
             target.abort()
@@ -156,28 +172,29 @@ class Pipeline:
             log.warning("%s: the transaction stays open; the next start aborts it", target.alias)
 
     def _sources(self) -> Iterator[Source]:
+        yield from self.media.values()
         for alias, kind in self.inputs.items():
-            list_sources = partitions if kind == "stream" else files
-            yield from list_sources(self.client, alias, self.resources[alias])
+            if alias not in self.media:
+                list_sources = partitions if kind == "stream" else files
+                yield from list_sources(self.client, alias, self.resources[alias])
 
-    def _take(self, source: Source, pending: int) -> int:
+    def _take(self, source: Source) -> None:
         """Read one source from where the output that is furthest behind stands."""
         behind = [target for target in self._targets() if not target.positions.done(source.name)]
         if not behind:
-            return pending
+            return
         # After a stop between two commits one output is ahead: it gets no row a second time.
         starts = sorted({target.positions.row(source.name) for target in behind})
         for start, stop in zip(starts, [*starts[1:], None], strict=True):
             lacking = [target for target in behind if target.positions.row(source.name) <= start]
             for chunk in source.chunks(self.reads, start, stop):
                 self._write(chunk, lacking)
-                pending += chunk.stop - chunk.start
+                self.pending += chunk.stop - chunk.start
                 if self.stop.is_set():
-                    return pending
-                if pending >= COMMIT_ROWS:
+                    return
+                waited = time.monotonic() - self.committed
+                if self.pending >= COMMIT_ROWS or self.pending and waited >= COMMIT_SECONDS:
                     self._commit()
-                    pending = 0
-        return pending
 
     def _targets(self) -> list[Target]:
         return [*self.outputs, self.errors]
@@ -215,8 +232,8 @@ class Pipeline:
         except Exception as error:
             if len(table) == 1:
                 reason = f"process() raised {type(error).__name__}: {error}"
-                origin = f"{chunk.origin}, row {chunk.row(first) + 1}"
-                return self.writes.empty_table(), [Rejected(reason, origin, as_text(table, 0))]
+                refused = Rejected(reason, chunk.place(first), as_text(table, 0))
+                return self.writes.empty_table(), [refused]
         half = len(table) // 2
         rows, refused = self._split(chunk, table.slice(0, half), first)
         more_rows, more_refused = self._split(chunk, table.slice(half), first + half)
@@ -225,6 +242,7 @@ class Pipeline:
     def _commit(self) -> None:
         for target in self.datasets:
             target.commit()
+        self.pending, self.committed = 0, time.monotonic()
 
 
 def _error_table(rejected: list[Rejected]) -> Any:

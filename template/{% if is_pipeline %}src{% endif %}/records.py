@@ -5,7 +5,13 @@ from typing import Any, get_type_hints
 
 import pyarrow as pa
 
-ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+ARROW_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    bytes: pa.binary(),
+}
 FOUNDRY_TYPES = {str: "STRING", int: "LONG", float: "DOUBLE", bool: "BOOLEAN"}
 
 
@@ -82,7 +88,12 @@ def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, 
 
 def as_text(table: Any, row: int) -> str:
     """One row as text, for the errors output."""
-    return str(table.slice(row, 1).to_pylist()[0])
+    values: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+    shown = {
+        name: f"{len(value):,} bytes" if isinstance(value, bytes) and len(value) > 1000 else value
+        for name, value in values.items()
+    }
+    return str(shown)
 
 
 def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
