@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from foundry_cm.errors import CmError
 from foundry_cm.pipeline import LocalPipeline, Options
 from foundry_cm.platform.dataset_store import OutputDataset
 from foundry_cm.project import Project
@@ -170,6 +171,33 @@ def test_a_second_writer_makes_the_first_one_stop(pipeline: MakePipeline) -> Non
     with pytest.raises(Exception, match='another process writes the output "output"'):
         asyncio.run(watch())
     assert texts(made) == []
+
+
+def test_a_writer_that_was_idle_meanwhile_is_found_out_too(pipeline: MakePipeline) -> None:
+    made = pipeline()
+
+    async def watch() -> None:
+        command = Project.read(made.folder).command()
+        async with LocalPipeline(Options(command, made.folder, made.root)) as running:
+            await running.idle()
+            dataset = output(running)
+            dataset.commit(dataset.open("master", "APPEND").rid)
+            made.put("input", "later.csv", "id,text\n1000,later\n")
+            # The inputs show nothing of it: the module reads the file, and stops at the output.
+            while True:
+                running.check()
+                await asyncio.sleep(0.02)
+
+    with pytest.raises(CmError, match='another process writes the output "output"'):
+        asyncio.run(watch())
+    assert "LATER" not in texts(made)
+
+
+def test_the_module_waits_as_long_as_the_platform_says(pipeline: MakePipeline) -> None:
+    made = pipeline()
+    made.run(faults=["429@upload", "503@read"])
+    for name in ("RateLimitError", "ServiceUnavailable"):
+        assert any(f"Trying again in 1.0 s: {name}" in line for line in made.output)
 
 
 def test_sigterm_commits_what_is_whole_and_the_next_start_goes_on(pipeline: MakePipeline) -> None:
