@@ -55,20 +55,19 @@ def test_a_route_the_platform_lacks_is_not_available(platform: LocalPlatform, cl
 
 
 def test_oauth_client_credentials(platform: LocalPlatform) -> None:
-    def client(secret: str) -> Any:
-        auth = ConfidentialClientAuth(
-            "client",
-            secret,
-            scopes=["api:datasets-read"],
-            hostname=platform.url.removeprefix("https://"),
-            config=Config(verify=str(platform.ca)),
-        )
-        return FoundryClient(auth=auth, config=Config(verify=str(platform.ca)))
+    def client(secret: str) -> tuple[Any, ConfidentialClientAuth]:
+        auth = ConfidentialClientAuth("client", secret, scopes=["api:datasets-read"])
+        return FoundryClient(auth=auth, config=Config(verify=str(platform.ca))), auth
 
-    found = client("secret").datasets.Dataset.get(platform.rid("output"))
-    assert found.name == "output"
+    right, auth = client("secret")
+    assert right.datasets.Dataset.get(platform.rid("output")).name == "output"
+    issued = auth.get_token().access_token
+    assert platform.tokens.valid(f"Bearer {issued}")
+    auth.sign_out()
+    assert not platform.tokens.valid(f"Bearer {issued}")
+    wrong, _ = client("wrong")
     with pytest.raises(Exception, match="401"):
-        client("wrong").datasets.Dataset.get(platform.rid("output"))
+        wrong.datasets.Dataset.get(platform.rid("output"))
 
 
 @pytest.mark.parametrize("platform", [("429@upload", "503@list")], indirect=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import Any
 
+import httpx
 import pytest
 from foundry_sdk import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
-from foundry_cm.platform import media_store
+from foundry_cm.platform import media, media_store
 from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
@@ -119,3 +121,52 @@ def test_an_input_media_set_is_a_folder(platform: LocalPlatform, client: Any) ->
     assert media.read(rid, found.media_item_rid) == b"jpg"
     with pytest.raises(PermissionDeniedError):
         media.create(rid, preview=True)
+
+
+LATEST = {"type": {"type": "fromLatest", "fromLatest": {}}}
+
+
+def test_the_listing_of_foundrys_own_pages(
+    platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "PAGE_ITEMS", 2)
+    for number, name in enumerate(("old.jpg", "b/new.jpg", "mid.jpg")):
+        path = platform.root / "data/images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+        os.utime(path, (stamp := (1, 3, 2)[number], stamp))
+    address = f"{platform.url}/mio/api/media-set/{platform.rid('images')}/paging"
+    with httpx.Client(verify=platform.tls) as raw:
+        assert raw.post(address, json=LATEST).status_code == 401
+        raw.headers["Authorization"] = f"Bearer {platform.tokens.pipeline}"
+        first = raw.post(address, json=LATEST).json()
+        assert [each["path"] for each in first["records"]] == ["b/new.jpg", "mid.jpg"]
+        assert first["records"][0]["logicalTimestamp"] == 3_000_000
+        last = raw.post(address, json={**LATEST, "pageToken": first["nextPageToken"]}).json()
+        assert [each["path"] for each in last["records"]] == ["old.jpg"]
+        assert "nextPageToken" not in last
+        wrong = raw.post(address, json={**LATEST, "pageToken": "x"}).json()
+        assert wrong["errorName"] == "InvalidPageToken"
+        assert raw.post(address, json={"type": {}}).status_code == 400
+        nowhere = raw.post(address.replace("media-set.", "media-set.0"), json=LATEST).json()
+        assert nowhere["errorName"] == "MediaSetNotFound"
+
+
+def test_an_item_of_an_input_is_its_path_and_its_content(
+    platform: LocalPlatform, client: Any
+) -> None:
+    path, rid = platform.root / "data/images/one.jpg", platform.rid("images")
+    path.parent.mkdir(parents=True)
+    sets = client.media_sets.MediaSet
+
+    def listed(content: bytes) -> str:
+        path.write_bytes(content)
+        item = sets.get_rid_by_path(rid, media_item_path="one.jpg", preview=True)
+        return str(item.media_item_rid)
+
+    first = listed(b"first")
+    assert sets.read(rid, first) == b"first"
+    assert listed(b"other") != first
+    with pytest.raises(NotFoundError, match="MediaItemNotFound"):
+        sets.read(rid, first)
+    assert listed(b"first") == first

@@ -8,7 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from foundry_sdk import BadRequestError, NotFoundError, RequestEntityTooLargeError
+from foundry_sdk import (
+    BadRequestError,
+    Config,
+    FoundryClient,
+    NotFoundError,
+    RequestEntityTooLargeError,
+)
+from foundry_sdk._core import ComputeModulePipelineAuth
 from foundry_sdk.v2.core import errors as core_errors
 from foundry_sdk.v2.streams import errors
 
@@ -16,6 +23,18 @@ from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
+
+
+@pytest.fixture(params=["discovered", "named"])
+def client(platform: LocalPlatform, request: pytest.FixtureRequest) -> Any:
+    """With service discovery the client calls the stream proxy, with a host name the API gateway."""
+    if request.param == "discovered":
+        return platform.client()
+    return FoundryClient(
+        auth=ComputeModulePipelineAuth(),
+        hostname=platform.url.removeprefix("https://"),
+        config=Config(verify=str(platform.ca)),
+    )
 
 
 def schema(*fields: tuple[str, str], keys: list[str] | None = None) -> dict[str, Any]:
