@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.text import Text
@@ -16,18 +15,11 @@ from foundry_cm.errors import FAILURE
 from foundry_cm.project import Project
 
 
-class Format(str, Enum):
-    """How findings are printed."""
-
-    text = "text"
-    json = "json"
-    github = "github"
-
-
 def check(
     format: Annotated[
-        Format, typer.Option(help="text for people, json for programs, github for its annotations.")
-    ] = Format.text,
+        Literal["text", "json", "github"],
+        typer.Option(help="text for people, json for programs, github for its annotations."),
+    ] = "text",
     folder: Folder = Path(),
 ) -> None:
     """Look for what an update left to do, and for edits in files that an update replaces.
@@ -36,7 +28,7 @@ def check(
     Exit code 1 where there is anything.
     """
     found = checks.run(Project.read(folder).folder)
-    if format is Format.json:
+    if format == "json":
         show_json(
             [
                 {"check": name, "file": f.file, "line": f.line, "what": f.what, "fix": f.fix}
@@ -44,14 +36,14 @@ def check(
             ]
         )
     for name, finding in found:
-        if format is Format.github:
+        if format == "github":
             text = f"{finding.what}. {finding.fix}"
             typer.echo(f"::error file={finding.file},line={finding.line},title={name}::{text}")
-        elif format is Format.text:
+        elif format == "text":
             err.print(Text.assemble((f"{name}: ", "bold red"), finding.what))
             err.print(Text.assemble(("where: ", "bold"), finding.where))
             err.print(Text.assemble(("fix:   ", "bold"), finding.fix))
     if found:
         raise typer.Exit(FAILURE)
-    if format is Format.text:
+    if format == "text":
         say(f"{len(checks.CHECKS)} checks found nothing", "green")

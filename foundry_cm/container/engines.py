@@ -70,20 +70,11 @@ class Engine:
         secrets: Iterable[Secret] = (),
         extra: Sequence[str] = (),
     ) -> Command:
-        """Build the Dockerfile of `context` for linux/amd64 and name the image `tag`.
-
-        Provenance attestations are left out: they turn a pushed image into an index of several
-        manifests, and Foundry documents single images only.
-        """
+        """Build the Dockerfile of `context` for linux/amd64 and name the image `tag`."""
         given = tuple(part for secret in secrets for part in ("--secret", self._secret(secret)))
-        verb: tuple[str, ...] = ("build",)
-        if self._has_buildx():
-            verb = ("buildx", "build", "--load", "--provenance=false")
         named = ("--platform", PLATFORM, "--tag", tag)
-        return Command(
-            (self.name, *verb, *named, *given, *extra, str(context)),
-            env={"DOCKER_BUILDKIT": "1"},
-        )
+        verb, env = self._build_verb()
+        return Command((self.name, *verb, *named, *given, *extra, str(context)), env=env)
 
     def inspect(self, ref: str) -> Image:
         """The image's configuration and layers; raises `CmError` when it is not here."""
@@ -156,6 +147,15 @@ class Engine:
     def _command(self, *argv: str) -> Command:
         return Command((self.name, *argv))
 
+    def _build_verb(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """How a build begins, and the environment it needs.
+
+        Provenance attestations are left out: they turn a pushed image into an index of several
+        manifests, and Foundry documents single images only.
+        """
+        buildx = ("buildx", "build", "--load", "--provenance=false")
+        return buildx if self._has_buildx() else ("build",), {"DOCKER_BUILDKIT": "1"}
+
     def _has_buildx(self) -> bool:
         try:
             self._command("buildx", "version").output()
@@ -213,22 +213,6 @@ class Podman(Engine):
         """The version of the engine that answers; raises `CmError` when none does."""
         return self._command("info", "--format", "{{.Version.Version}}").output().strip()
 
-    def build(
-        self,
-        context: Path,
-        tag: str,
-        *,
-        secrets: Iterable[Secret] = (),
-        extra: Sequence[str] = (),
-    ) -> Command:
-        """Build the Dockerfile of `context` for linux/amd64 and name the image `tag`.
-
-        `--layers` keeps a layer for each instruction, so that a rebuild reuses them.
-        """
-        given = tuple(part for secret in secrets for part in ("--secret", self._secret(secret)))
-        fixed = ("build", "--layers", "--format", "docker", "--platform", PLATFORM, "--tag", tag)
-        return self._command(*fixed, *given, *extra, str(context))
-
     def push(self, ref: str, digest_file: Path, auth: Path) -> Command:
         """Push the image with the credentials in `auth`; the digest goes to `digest_file`."""
         return Command(
@@ -239,6 +223,10 @@ class Podman(Engine):
         """The digest that the registry gave the pushed image, such as `sha256:...`."""
         del ref
         return digest_file.read_text("utf-8").strip()
+
+    def _build_verb(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        # A layer for each instruction, so that a rebuild reuses them.
+        return ("build", "--layers", "--format", "docker"), {}
 
     def _secret(self, secret: Secret) -> str:
         if secret.env:
