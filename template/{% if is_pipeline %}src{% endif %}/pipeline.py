@@ -193,7 +193,7 @@ class Pipeline:
                 if self.stop.is_set():
                     return
                 waited = time.monotonic() - self.committed
-                if self.pending >= COMMIT_ROWS or self.pending and waited >= COMMIT_SECONDS:
+                if self.pending >= COMMIT_ROWS or waited >= COMMIT_SECONDS:
                     self._commit()
 
     def _targets(self) -> list[Target]:
@@ -232,8 +232,9 @@ class Pipeline:
         except Exception as error:
             if len(table) == 1:
                 reason = f"process() raised {type(error).__name__}: {error}"
-                refused = Rejected(reason, chunk.place(first), as_text(table, 0))
-                return self.writes.empty_table(), [refused]
+                return self.writes.empty_table(), [
+                    Rejected(reason, chunk.place(first), as_text(table, 0))
+                ]
         half = len(table) // 2
         rows, refused = self._split(chunk, table.slice(0, half), first)
         more_rows, more_refused = self._split(chunk, table.slice(half), first + half)

@@ -152,6 +152,27 @@ def output(running: LocalPipeline, alias: str = "output") -> OutputDataset:
     return dataset
 
 
+def test_what_takes_long_is_committed_on_the_way(
+    module: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = module(poll_seconds=9)
+    loop = folder / "src/pipeline.py"
+    loop.write_text(loop.read_text().replace("COMMIT_SECONDS = 60", "COMMIT_SECONDS = 0"))
+    pipeline = Pipeline(folder, tmp_path)
+    pipeline.put("input", "a.csv", "id,text\n" + "".join(f"{n},row {n}\n" for n in range(500)))
+
+    async def commits() -> list[str]:
+        options = Options(Project.read(folder).command(), folder, tmp_path)
+        async with LocalPipeline(options) as running:
+            await running.idle()
+            return [each.status for each in history(running)]
+
+    found = asyncio.run(commits())
+    assert len(found) > 2
+    assert set(found) == {"COMMITTED"}
+    assert len(texts(pipeline)) == 500
+
+
 def test_a_second_writer_makes_the_first_one_stop(pipeline: MakePipeline) -> None:
     made = pipeline()
 
