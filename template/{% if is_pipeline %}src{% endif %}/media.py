@@ -6,7 +6,6 @@ reads the items. From then on a media set is read like a partition of a stream.
 """
 
 import json
-import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ ITEM_BYTES = 20_000_000
 READERS = ThreadPoolExecutor(8, thread_name_prefix="read")
 # So many files of numbers are read at a start before they are written down anew as one.
 LEDGER_FILES = 100
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,29 @@ def test_a_listing_of_many_pages_is_read_to_its_end(
     assert texts(module) == EXPECTED
 
 
+def test_many_files_of_numbers_become_one(
+    media_module: Callable[[str], Path], tmp_path: Path
+) -> None:
+    module = Pipeline(media_module("dataset"), tmp_path)
+    source = module.folder / "src/media.py"
+    before = source.read_text()
+    try:
+        source.write_text(before.replace("LEDGER_FILES = 100", "LEDGER_FILES = 1"))
+        for number in range(4):
+            add(module, f"{number}.txt", f"item {number}", 9 - number)
+            assert module.run().written["output"] == 1
+    finally:
+        source.write_text(before)
+    found = sorted(path.stem for path in tmp_path.glob("outputs/output-errors/_items/images/*"))
+    assert [[int(place) for place in each.split("-")] for each in found] == [
+        [0, 1],
+        [0, 3],
+        [1, 2],
+        [3, 4],
+    ]
+    assert texts(module) == [*EXPECTED[:2], "item 2", "item 3"]
+
+
 POINTS = [
     "before-list",
     "after-list",
