@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import foundry_sdk
+import httpx
 import pyarrow as pa
 from compute_modules.resources import PipelineResource
 from foundry_sdk import FoundryClient
@@ -29,6 +30,11 @@ ITEM_BYTES = 20_000_000
 READERS = ThreadPoolExecutor(8, thread_name_prefix="read")
 # So many files of numbers are read at a start before they are written down anew as one.
 LEDGER_FILES = 100
+INSTEAD = "a dataset of media references works in its place, see DEPLOY.md"
+
+
+class MediaSetError(Exception):
+    """A media set cannot be listed."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class MediaSource:
         self._items: list[Item] = []
         self._written = 0
         if resource.branch not in (None, "master"):
-            raise SchemaError(f"{alias}: only the branch master of a media set can be listed")
+            raise MediaSetError(f"{alias}: give it without a branch; only master can be listed")
 
     def recover(self) -> None:
         """Read which items have a number."""
@@ -90,12 +96,17 @@ class MediaSource:
         latest: dict[str, Item] = {}
         seen: set[str] = set()
         while True:
-            page = call(post, f"{mio}/media-set/{self._rid}/paging", body)
+            try:
+                page = call(post, f"{mio}/media-set/{self._rid}/paging", body)
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                raise MediaSetError(
+                    f"{self.name}: Foundry answers {status} when the media set is listed; {INSTEAD}"
+                ) from None
             items = [Item(each["mediaItemRid"], each.get("path") or "") for each in page["records"]]
             if items and seen.issuperset(item.rid for item in items):
-                raise SchemaError(
-                    f"{self.name}: the listing of the media set repeats itself after {len(seen)} "
-                    "items; use a dataset of media references as the input"
+                raise MediaSetError(
+                    f"{self.name}: the listing repeats itself after {len(seen)} items; {INSTEAD}"
                 )
             for item in items:
                 seen.add(item.rid)

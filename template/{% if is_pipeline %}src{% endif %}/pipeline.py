@@ -22,7 +22,7 @@ from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
 from inputs import Chunk, Source, files, partitions
-from media import MediaSource
+from media import MediaSetError, MediaSource
 from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
 from records import (
     FOUNDRY_TYPES,
@@ -77,7 +77,7 @@ def run(process: Process, reads: type, writes: type) -> None:
     signal.signal(signal.SIGINT, on_signal)
     try:
         Pipeline(process, reads, writes, stop).run()
-    except (SchemaError, SecondWriter) as error:
+    except (MediaSetError, SchemaError, SecondWriter) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
 

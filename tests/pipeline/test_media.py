@@ -6,13 +6,17 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from foundry_cm.platform import media as media_routes
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 from tests.pipeline.conftest import MakePipeline, refused, texts
+
+paging = media_routes.paging
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +155,43 @@ def test_many_files_of_numbers_become_one(
         [3, 4],
     ]
     assert texts(module) == [*EXPECTED[:2], "item 2", "item 3"]
+
+
+async def forbidden(_: web.Request) -> web.Response:
+    return web.Response(status=403)
+
+
+async def endless(request: web.Request) -> web.Response:
+    response = await paging(request)
+    page = json.loads(response.text or "")
+    return web.json_response({**page, "nextPageToken": "0"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            forbidden,
+            "MediaSetError: images: Foundry answers 403 when the media set is listed; a dat",
+        ),
+        (
+            endless,
+            "MediaSetError: images: the listing repeats itself after 1 items; a dataset of me",
+        ),
+    ],
+)
+def test_a_listing_that_cannot_be_trusted_stops_the_module(
+    media_module: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    message: str,
+) -> None:
+    monkeypatch.setattr(media_routes, "paging", answer)
+    module = Pipeline(media_module("dataset"), tmp_path)
+    add(module, "one.txt", "one", 1)
+    with pytest.raises(CallFailed, match=message):
+        module.run()
 
 
 POINTS = [
