@@ -16,8 +16,6 @@ from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 from tests.pipeline.conftest import MakePipeline, refused, texts
 
-paging = media_routes.paging
-
 pytestmark = pytest.mark.slow
 
 APP = '''
@@ -161,10 +159,9 @@ async def forbidden(_: web.Request) -> web.Response:
     return web.Response(status=403)
 
 
-async def endless(request: web.Request) -> web.Response:
-    response = await paging(request)
-    page = json.loads(response.text or "")
-    return web.json_response({**page, "nextPageToken": "0"})
+async def endless(_: web.Request) -> web.Response:
+    item = {"mediaItemRid": "ri.mio.main.media-item.1", "path": "one.txt"}
+    return web.json_response({"records": [item], "nextPageToken": "more"})
 
 
 @pytest.mark.parametrize(
