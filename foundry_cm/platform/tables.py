@@ -51,13 +51,21 @@ def checked_schema(schema: Any) -> dict[str, Any]:
         raise ApiError("InvalidSchema", errorType="EMPTY", message="fieldSchemaList is missing")
     names = [each.get("name") for each in fields]
     for each in fields:
-        if each.get("type") not in SCHEMA_TYPES:
-            raise ApiError(
-                "InvalidSchema", errorType="UNKNOWN_TYPE", message=f"unknown type in {each}"
-            )
+        _check_type(each)
     if len(set(names)) != len(names):
         raise ApiError("InvalidSchema", errorType="DUPLICATE_COLUMN", message=str(names))
     return {"fieldSchemaList": fields}
+
+
+def _check_type(field: Any) -> None:
+    """InvalidSchema unless a field's type is known, and for an array that of its items."""
+    kind = field.get("type") if isinstance(field, dict) else None
+    if kind not in SCHEMA_TYPES:
+        raise ApiError(
+            "InvalidSchema", errorType="UNKNOWN_TYPE", message=f"unknown type in {field}"
+        )
+    if kind == "ARRAY":
+        _check_type(field.get("arraySubtype"))
 
 
 def read(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -96,15 +104,22 @@ def inferred_schema(paths: Iterable[Path]) -> dict[str, Any] | None:
             schema = read(path).schema
         except pa.ArrowInvalid:
             continue
-        fields = [
-            {"type": foundry_type(each.type), "name": each.name, "nullable": each.nullable}
-            for each in schema
-        ]
-        return {"fieldSchemaList": fields}
+        return {"fieldSchemaList": [{"name": each.name, **foundry_type(each)} for each in schema]}
     return None
 
 
-def foundry_type(kind: pa.DataType) -> str:
+def foundry_type(field: pa.Field) -> dict[str, Any]:
+    """How Foundry describes the type of a column."""
+    import pyarrow as pa
+
+    kind = field.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        items = foundry_type(kind.value_field)
+        return {"type": "ARRAY", "arraySubtype": items, "nullable": field.nullable}
+    return {"type": _scalar_type(kind), "nullable": field.nullable}
+
+
+def _scalar_type(kind: pa.DataType) -> str:
     """The name Foundry gives a type of Arrow."""
     import pyarrow as pa
 
@@ -130,7 +145,7 @@ def foundry_type(kind: pa.DataType) -> str:
 
 
 def arrow_schema(rid: str, schema: dict[str, Any]) -> pa.Schema:
-    """A Foundry schema in Arrow's types; ColumnTypesNotSupported for nested ones."""
+    """A Foundry schema in Arrow's types; ColumnTypesNotSupported for nested ones but arrays."""
     import pyarrow as pa
 
     types = {
@@ -146,12 +161,17 @@ def arrow_schema(rid: str, schema: dict[str, Any]) -> pa.Schema:
         "STRING": pa.string(),
         "TIMESTAMP": pa.timestamp("us", tz="UTC"),
     }
-    fields = []
-    for each in schema["fieldSchemaList"]:
-        if each["type"] not in types:
+
+    def arrow_type(field: dict[str, Any]) -> pa.DataType:
+        if field["type"] == "ARRAY":
+            return pa.list_(arrow_type(field["arraySubtype"]))
+        if field["type"] not in types:
             raise ApiError("ColumnTypesNotSupported", status=400, datasetRid=rid)
-        fields.append(pa.field(each["name"], types[each["type"]]))
-    return pa.schema(fields)
+        return types[field["type"]]
+
+    return pa.schema(
+        [pa.field(each["name"], arrow_type(each)) for each in schema["fieldSchemaList"]]
+    )
 
 
 def export(
@@ -186,6 +206,8 @@ def export(
         table = table.slice(0, limit)
     sink = io.BytesIO()
     if kind == "CSV":
+        if any(pa.types.is_list(each) for each in table.schema.types):
+            raise ApiError("ColumnTypesNotSupported", status=400, datasetRid=rid)
         arrow_csv.write_csv(table, sink)
         return sink.getvalue()
     with pa.ipc.new_stream(sink, table.schema) as writer:

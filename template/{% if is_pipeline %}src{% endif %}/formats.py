@@ -12,7 +12,7 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet
 
 from download import Download
-from records import Rejected, SchemaError, check_columns, conform, type_name
+from records import Rejected, SchemaError, check_columns, conform, list_column, type_name
 
 BLOCK_BYTES = 1 << 20
 PARQUET_ROWS = 50_000
@@ -66,6 +66,11 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     if names is None:
         return
     check_columns(names, schema, origin)
+    if name := list_column(schema):
+        kind = type_name(schema.field(name).type)
+        raise SchemaError(
+            f'{origin}: column "{name}" is {kind}, and csv holds no lists; use parquet or jsonl'
+        )
     # As bytes, so that one bad value costs its row and not the file.
     convert = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(schema.names, pa.binary()),
@@ -143,7 +148,7 @@ def of_records(
 ) -> tuple[Any, list[Rejected]]:
     """JSON values as a table, and those that are no such records."""
     try:
-        return conform(pa.Table.from_pylist(records, schema), schema, origin, first)
+        return conform(_table(records, schema), schema, origin, first)
     except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError) as error:
         if len(records) == 1:
             reason = _misfit(records[0], schema) or str(error)
@@ -158,16 +163,34 @@ def of_records(
     return pa.concat_tables(tables), rejected
 
 
+def _table(records: list[Any], schema: Any) -> Any:
+    """JSON values as a table. Arrow would take a text for the list of its characters."""
+    lists = [field.name for field in schema if pa.types.is_list(field.type)]
+    if any(isinstance(record.get(name), str) for record in records for name in lists):
+        raise TypeError("a text is no list")
+    return pa.Table.from_pylist(records, schema)
+
+
 def _misfit(record: Any, schema: Any) -> str:
     """The first column of a record that does not fit, in words."""
     if not isinstance(record, dict):
         return "not a JSON object"
     for field in schema:
         try:
-            pa.array([record.get(field.name)], field.type)
+            _table([record], pa.schema([field]))
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
             return f'column "{field.name}" should be {type_name(field.type)}: {error}'
     return ""
+
+
+def check_format(suffix: str, schema: Any) -> None:
+    """Raise a SchemaError where files of this kind cannot hold these columns."""
+    if suffix not in SUFFIXES:
+        raise SchemaError(f'output_format is "{suffix[1:]}"; use csv, parquet or jsonl')
+    if suffix == ".csv" and (name := list_column(schema)):
+        raise SchemaError(
+            f'output_format is "csv", which holds no lists such as "{name}"; use parquet or jsonl'
+        )
 
 
 def write(table: Any, suffix: str) -> bytes:
@@ -177,9 +200,7 @@ def write(table: Any, suffix: str) -> bytes:
         arrow_csv.write_csv(table, sink)
     elif suffix == ".parquet":
         parquet.write_table(table, sink)
-    elif suffix == ".jsonl":
+    else:
         for row in table.to_pylist():
             sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    else:
-        raise SchemaError(f'output_format is "{suffix[1:]}"; use csv, parquet or jsonl')
     return sink.getvalue()

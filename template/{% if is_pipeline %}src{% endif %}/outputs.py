@@ -74,7 +74,7 @@ class DatasetTarget:
         alias: str,
         resource: PipelineResource,
         suffix: str,
-        columns: dict[str, str],
+        columns: list[Any],
     ) -> None:
         self.alias = alias
         self._columns = columns
@@ -266,11 +266,7 @@ class DatasetTarget:
         try:
             call(self._datasets.get_schema, self._rid, branch_name=self._branch)
         except errors.SchemaNotFound:
-            fields = [
-                {"name": name, "type": kind, "nullable": True}
-                for name, kind in self._columns.items()
-            ]
-            schema = {"fieldSchemaList": fields}
+            schema = {"fieldSchemaList": self._columns}
             call(
                 self._datasets.put_schema,
                 self._rid,

@@ -21,18 +21,11 @@ import pyarrow as pa
 from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
+from formats import check_format
 from inputs import Chunk, Source, files, partitions
 from media import MediaSetError, MediaSource
 from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
-from records import (
-    FOUNDRY_TYPES,
-    Rejected,
-    SchemaError,
-    as_text,
-    check_result,
-    columns_of,
-    schema_of,
-)
+from records import Rejected, SchemaError, as_text, check_result, foundry_fields, schema_of
 
 __all__ = ["load", "run"]
 
@@ -101,24 +94,25 @@ class Pipeline:
         wanted = [*self.inputs, *settings["outputs"], settings["errors"]]
         if missing := [alias for alias in wanted if alias not in self.resources]:
             sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
-        self.errors = self._dataset(settings["errors"], ".jsonl", {})
+        self.errors = self._dataset(settings["errors"], ".jsonl", [])
         self.media = {
             alias: MediaSource(self.client, alias, self.resources[alias], self.errors)
             for alias, kind in self.inputs.items()
             if kind == "media_set"
         }
         self.outputs: list[Target] = []
+        columns = foundry_fields(writes)
         for alias, kind in settings["outputs"].items():
             if kind == "stream":
                 self.outputs.append(
                     StreamTarget(self.client, alias, self.resources[alias], self.errors)
                 )
             else:
-                columns = {name: FOUNDRY_TYPES[kind] for name, kind in columns_of(writes).items()}
                 suffix = f".{settings['output_format']}"
+                check_format(suffix, self.writes)
                 self.outputs.append(self._dataset(alias, suffix, columns))
 
-    def _dataset(self, alias: str, suffix: str, columns: dict[str, str]) -> DatasetTarget:
+    def _dataset(self, alias: str, suffix: str, columns: list[Any]) -> DatasetTarget:
         return DatasetTarget(self.client, alias, self.resources[alias], suffix, columns)
 
     @property

@@ -1,9 +1,10 @@
 """Record classes as columns; owned by the template: `copier update` replaces this file."""
 
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ARROW_TYPES = {
     str: pa.string(),
@@ -11,8 +12,13 @@ ARROW_TYPES = {
     float: pa.float64(),
     bool: pa.bool_(),
     bytes: pa.binary(),
+    list[str]: pa.list_(pa.string()),
+    list[int]: pa.list_(pa.int64()),
+    list[float]: pa.list_(pa.float64()),
+    list[bool]: pa.list_(pa.bool_()),
 }
 FOUNDRY_TYPES = {str: "STRING", int: "LONG", float: "DOUBLE", bool: "BOOLEAN"}
+USABLE = "use str, int, float, bool or a list of one of them"
 
 
 class SchemaError(Exception):
@@ -33,11 +39,11 @@ class Rejected:
 
 
 def columns_of(record: type) -> dict[str, type]:
-    """The columns of a record class with their types; SchemaError for one that is not flat."""
+    """The columns of a record class with their types; SchemaError for a type that no column has."""
     columns: dict[str, type] = get_type_hints(record)
     for name, kind in columns.items():
         if kind not in ARROW_TYPES:
-            raise SchemaError(f"{record.__name__}.{name}: use str, int, float or bool")
+            raise SchemaError(f"{record.__name__}.{name}: {USABLE}")
     return columns
 
 
@@ -46,8 +52,31 @@ def schema_of(record: type) -> Any:
     return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns_of(record).items()])
 
 
+def foundry_fields(record: type) -> list[dict[str, Any]]:
+    """The columns of an output as Foundry describes them; SchemaError for bytes, which are only read."""
+    fields = []
+    for name, kind in columns_of(record).items():
+        if kind is bytes:
+            raise SchemaError(f"{record.__name__}.{name}: {USABLE}; bytes are only read")
+        fields.append({"name": name, **_foundry_field(kind)})
+    return fields
+
+
+def _foundry_field(kind: type) -> dict[str, Any]:
+    if items := get_args(kind):
+        return {"type": "ARRAY", "arraySubtype": _foundry_field(items[0]), "nullable": True}
+    return {"type": FOUNDRY_TYPES[kind], "nullable": True}
+
+
+def list_column(schema: Any) -> str | None:
+    """The first column that holds lists, which CSV cannot."""
+    return next((field.name for field in schema if pa.types.is_list(field.type)), None)
+
+
 def type_name(kind: Any) -> str:
     """An Arrow type as the record class writes it."""
+    if pa.types.is_list(kind):
+        return f"list[{type_name(kind.value_type)}]"
     return next((name.__name__ for name, arrow in ARROW_TYPES.items() if arrow == kind), str(kind))
 
 
@@ -99,22 +128,38 @@ def as_text(table: Any, row: int) -> str:
 def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
     """A column in another type, with the values by row that are null or cannot be converted."""
     try:
-        text = column.cast(pa.string()) if pa.types.is_binary(column.type) else column
-        values = text.cast(kind)
-        if not values.null_count:
+        values = _text(column, kind).cast(kind)
+        if not _has_empty(values):
             return values, {}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass
     values, misfits = [], {}
     for row, value in enumerate(column):
         try:
-            text = value.cast(pa.string()) if pa.types.is_binary(value.type) else value
-            values.append(text.cast(kind).as_py())
+            values.append(_text(value, kind).cast(kind).as_py())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             values.append(None)
-        if values[-1] is None:
+        if values[-1] is None or (_is_list(kind) and None in values[-1]):
             misfits[row] = value.as_py()
     return pa.chunked_array([pa.array(values, kind)]), misfits
+
+
+def _text(value: Any, wanted: Any) -> Any:
+    """The values of a CSV file, which arrive as bytes, as text."""
+    if pa.types.is_binary(value.type) and wanted != pa.binary():
+        return value.cast(pa.string())
+    return value
+
+
+def _is_list(kind: Any) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _has_empty(column: Any) -> bool:
+    """Whether a value is missing, or an item of a list."""
+    items = pc.list_flatten(column) if _is_list(column.type) else column
+    return bool(column.null_count or items.null_count)
 
 
 def check_result(table: Any, schema: Any) -> Any:
@@ -126,7 +171,7 @@ def check_result(table: Any, schema: Any) -> Any:
     check_columns(table.column_names, schema, "The result of process()")
     for field in schema:
         column = table[field.name]
-        if column.null_count:
+        if _has_empty(column):
             raise ValueError(f'the result has an empty value in column "{field.name}"')
         if not _fits(column.type, field.type):
             raise SchemaError(
@@ -139,6 +184,8 @@ def check_result(table: Any, schema: Any) -> Any:
 def _fits(kind: Any, wanted: Any) -> bool:
     """Whether a column goes into another without losing anything."""
     types = pa.types
+    if _is_list(wanted):
+        return _fits(kind.value_type, wanted.value_type) if _is_list(kind) else types.is_null(kind)
     if wanted == pa.string():
         return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
     if wanted == pa.float64():

@@ -272,6 +272,26 @@ def test_read_table_in_arrow_and_csv(platform: LocalPlatform, client: Any) -> No
     assert caught.value.parameters["message"] == "no such column: none"
 
 
+def test_read_table_with_an_array(platform: LocalPlatform, client: Any) -> None:
+    datasets = client.datasets.Dataset
+    vectors = pa.table({"vector": pa.array([[0.5, 1.0], []], pa.list_(pa.float64()))})
+    sink = io.BytesIO()
+    parquet.write_table(vectors, sink)
+    write_input(platform, "a.parquet", sink.getvalue())
+    [inferred] = datasets.get_schema(platform.rid("input")).schema_.field_schema_list
+    assert (inferred.type, inferred.array_subtype.type) == ("ARRAY", "DOUBLE")
+    output = platform.rid("output")
+    datasets.File.upload(output, "a.parquet", sink.getvalue())
+    datasets.put_schema(output, schema=DatasetSchema(field_schema_list=[inferred]))
+    for rid in (platform.rid("input"), output):
+        assert datasets.read_table(rid, format="ARROW").to_pyarrow().equals(vectors)
+    with pytest.raises(errors.ColumnTypesNotSupported):
+        datasets.read_table(output, format="CSV")
+    field = {"name": "vector", "type": "ARRAY", "nullable": True}
+    with pytest.raises(core_errors.InvalidSchema):
+        datasets.put_schema(output, schema={"fieldSchemaList": [field]})
+
+
 def test_schema_get_and_put(platform: LocalPlatform, client: Any) -> None:
     rid = platform.rid("output")
     with pytest.raises(errors.SchemaNotFound):

@@ -1,7 +1,10 @@
 {% from pathjoin('partials', 'records.jinja') import dataclass, zeros %}
+{% set item = {'media_item_rid': 'str', 'path': 'str', 'content': 'bytes'} %}
+{% set reads = item if reads_media else payload_fields %}
 {% macro column(name, type) %}
-{% if payload_fields.get(name) == type %}batch["{{ name }}"]
-{%- else %}pa.repeat({{ zeros[type] }}, len(batch))
+{% if reads.get(name) == type %}batch["{{ name }}"]
+{%- elif type is string and type in zeros %}pa.repeat({{ zeros[type] }}, len(batch))
+{%- else %}[[]] * len(batch)
 {%- endif %}
 {% endmacro %}
 """The rows that come in, the rows that go out, and what happens between them."""
@@ -17,7 +20,7 @@ from pipeline import run
 # Then process() only reads MODEL.
 
 
-{{ dataclass(payload_fields, 'InputRecord', 'A row of an input: its columns and their types.') }}
+{{ dataclass(reads, 'InputRecord', 'An item of a media set.' if reads_media else 'A row of an input: its columns and their types.') }}
 {{ dataclass(result_fields, 'OutputRecord', 'A row of the outputs.') }}
 def process(batch: pa.Table) -> pa.Table:
     """Turn a batch of InputRecord rows into OutputRecord rows, as many as you like."""
