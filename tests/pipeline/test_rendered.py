@@ -85,17 +85,31 @@ def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
     assert not (module / "data/input/sample.jsonl").exists()
 
 
+EMBEDDING = {"example": "embedding"}
 REFUSED = [
     ({"example": "search"}, "answers calls, so it needs execution_mode function"),
     ({"inputs": {}}, "Write {alias: kind}, such as {orders: dataset, events: stream}."),
     ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
-    ({"inputs": {"orders": "table"}}, 'orders: "table" is no kind: use dataset or stream.'),
-    ({"inputs": {"images": "media_set"}}, "the official client cannot list a media set"),
+    (
+        {"inputs": {"orders": "table"}},
+        'Use dataset, stream or media_set for "orders", not "table".',
+    ),
+    ({"inputs": {"a": "media_set", "b": "dataset"}}, "Use media_set for every input or for none"),
+    (
+        EMBEDDING | {"inputs": {"a": "media_set"}},
+        "Use dataset or stream for every input: embedding",
+    ),
+    ({"example": "yolo", "inputs": {"a": "dataset"}}, "Use media_set for every input: yolo looks"),
+    ({"outputs": {"a": "media_set"}}, 'Use dataset or stream for "a", not "media_set".'),
+    (
+        EMBEDDING | {"weights_strategy": "downloaded", "weights_origin": "foundry"},
+        "needs weights_strategy baked: a pipeline reads only its inputs",
+    ),
     ({"outputs": {"input": "dataset"}}, '"input" is taken'),
     ({"outputs": {"x-errors": "dataset"}}, '"x-errors" is taken'),
     ({"poll_seconds": 0}, "Give 1 to 86400 seconds."),
-    ({"payload_fields": {"tags": "list[str]"}}, "A row of a dataset is flat"),
-    ({"result_fields": {"author": {"name": "str"}}}, "A row of a dataset is flat"),
+    ({"payload_fields": {"lines": [{"sku": "str"}]}}, "Use str, int, float, bool or a list"),
+    ({"result_fields": {"author": {"name": "str"}}}, "Use str, int, float, bool or a list"),
 ]
 
 
@@ -106,6 +120,8 @@ def test_bad_answer_is_refused_with_its_reason(
     with pytest.raises((ValueError, CopierError)) as refused:
         render(execution_mode="pipeline", **answers)
     assert reason in str(refused.value)
+    shown = str(refused.value).removeprefix("Validation error for question")
+    assert len(shown.partition(": ")[2]) <= 77
 
 
 def test_the_glue_is_within_the_size_that_people_read(render: Render) -> None:
