@@ -103,7 +103,7 @@ REFUSED = [
     ({"outputs": {"a": "media_set"}}, 'Use dataset or stream for "a", not "media_set".'),
     (
         EMBEDDING | {"weights_strategy": "downloaded", "weights_origin": "foundry"},
-        "needs weights_strategy baked: a pipeline reads only its inputs",
+        "needs weights_strategy baked",
     ),
     ({"outputs": {"input": "dataset"}}, '"input" is taken'),
     ({"outputs": {"x-errors": "dataset"}}, '"x-errors" is taken'),

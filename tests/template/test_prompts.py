@@ -50,8 +50,9 @@ def questions() -> list[tuple[str, dict]]:
 
 def test_workflow_is_asked_first() -> None:
     names = [name for name, _ in questions()]
-    assert names[:6] == [
-        "execution_mode", "example", "function_name", "payload_fields", "result_fields", "returns_list",
+    assert names[:8] == [
+        "execution_mode", "example", "function_name", "inputs", "outputs", "payload_fields", "result_fields",
+        "returns_list",
     ]  # fmt: skip
 
 
@@ -70,8 +71,8 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     interview(terminal)
     assert terminal.exitstatus == 0
     assert (tmp_path / "my-module/src/app.py").exists()
-    last = (tmp_path / "log").read_text().splitlines()[-12:]
-    assert [word for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve") if word not in "".join(last)] == []
+    told = (tmp_path / "log").read_text().partition("is ready. Next:")[2]
+    assert [word for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve") if word not in told] == []
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,10 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
         (ENTER, 2 * DOWN + ENTER, "requirements-torch.txt"),
         (ENTER, 3 * DOWN + ENTER, "src/images.py"),
         (DOWN + ENTER, ENTER, "src/resources.json"),
+        (DOWN + ENTER, DOWN + ENTER, "data/input/sample.jsonl"),
+        (DOWN + ENTER, 2 * DOWN + ENTER, "data/input/sample.png"),
     ],
-    ids=["blank", "embedding", "yolo", "pipeline"],
+    ids=["blank", "embedding", "yolo", "pipeline", "pipeline-embedding", "pipeline-yolo"],
 )
 def test_every_branch_of_the_interview_ends_in_a_module(
     ask: Ask, tmp_path: Path, mode: str, example: str, file: str
@@ -110,6 +113,32 @@ def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> Non
     app = (tmp_path / "my-module/src/app.py").read_text()
     assert "def classify(context: QueryContext, event: ClassifyPayload) -> ClassifyResult:" in app
     assert "    tags: list[str]\n" in app
+
+
+def test_media_sets_are_read_alone_and_have_their_own_fields(ask: Ask, tmp_path: Path) -> None:
+    terminal = ask()
+    answer(terminal, "Where does it plug in?", DOWN + ENTER)
+    answer(terminal, "What should the first version do?", ENTER)
+    answer(terminal, "What does it read?", CLEAR + "{a: media_set, b: dataset}" + ENTER)
+    answer(terminal, "Use media_set for every input or", CLEAR + "{a: media_set}" + ENTER)
+    answer(terminal, "What does it write?", CLEAR + "{b: media_set}" + ENTER)
+    answer(terminal, "Use dataset or stream for", CLEAR + "{b: dataset}" + ENTER)
+    # What goes in is not asked.
+    answer(terminal, "What comes back", ENTER)
+    interview(terminal)
+    assert terminal.exitstatus == 0
+    assert "    content: bytes\n" in (tmp_path / "my-module/src/app.py").read_text()
+
+
+def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
+    terminal = ask()
+    answer(terminal, "Where does it plug in?", DOWN + ENTER)
+    answer(terminal, "What should the first version do?", DOWN + ENTER)
+    answer(terminal, "What does it read?", ENTER)
+    answer(terminal, "What does it write?", ENTER)
+    answer(terminal, "After how many seconds", ENTER)
+    answer(terminal, "How do the model's weights get", DOWN + ENTER)
+    terminal.expect("needs weights_strategy baked")
 
 
 @pytest.mark.parametrize("columns", [40, 200])

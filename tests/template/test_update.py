@@ -29,6 +29,8 @@ LATER: dict[str, dict[str, Any]] = {
     "embedding": {"example": "embedding"},
     "yolo-gpu": {"example": "yolo", "weights_strategy": "downloaded", "gpu": "v100"},
     "pipeline": {"execution_mode": "pipeline", "inputs": {"orders": "dataset", "events": "stream"}},
+    "pipeline-embedding": {"execution_mode": "pipeline", "example": "embedding", "ci": "gitlab"},
+    "pipeline-yolo": {"execution_mode": "pipeline", "example": "yolo", "weights_strategy": "downloaded"},
     "sources": {"sources": ["GithubApi", {"name": "Erp", "kind": "generic", "secrets": ["apiKey"]}]},
     "platform-ci": {"permissions": "application", "ci": "github", "min_replicas": 1},
 }
@@ -158,6 +160,7 @@ def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
         ({"example": "embedding"}, {"weights_strategy": "downloaded"}),
         ({"example": "yolo", "weights_strategy": "downloaded"}, {"weights_strategy": "baked"}),
         ({"execution_mode": "pipeline"}, {"multi_stage": True}),
+        ({"execution_mode": "pipeline", "example": "embedding"}, {"weights_strategy": "downloaded"}),
     ],
     ids=str,
 )
