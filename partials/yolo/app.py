@@ -26,16 +26,7 @@ TURN = threading.Lock()
 READERS = ThreadPoolExecutor(8, "images")
 
 
-def read_model() -> "YOLO":
-    """The model, warm: the first call is as fast as the others."""
-    folder = weights_folder()
-    with timed("import"):
-        from ultralytics.models import YOLO
-    with timed("load"):
-        model = YOLO(folder / CHECKPOINT, task="detect")
-    with timed("warm-up"):
-        model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
-    return model
+{% include pathjoin('partials', 'yolo', 'read_model.py') %}
 
 
 # Loaded once, when the container starts; handlers only read them. Anything heavy belongs here.

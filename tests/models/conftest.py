@@ -104,3 +104,12 @@ def embedding_modules(
         return folder
 
     return module
+
+
+@pytest.fixture(scope="session")
+def detector() -> Path:
+    """The checkpoint that finds squares and circles, trained once; skips the test where it cannot be."""
+    pytest.importorskip("PIL", reason=MODELS_MISSING)
+    from tests.models import debian_torch
+
+    return debian_torch.trained_detector()

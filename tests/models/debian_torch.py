@@ -26,11 +26,12 @@ PACKAGES = "python3,python3-pip,python3-venv,python3-torch,python3-torchvision,c
 REQUIREMENTS = [
     "ultralytics-opencv-headless==8.4.190",
     "foundry-compute-modules[sources]>=0.31,<0.35",
-    "foundry-platform-sdk>=1.80,<2",
+    "foundry-platform-sdk>=1.111,<2",
     "filelock>=3.16,<5",
     "mypy>=1.18,<3",
+    "pyarrow>=19,<27",
     "requests>=2.32,<3",
-    "stamina>=25.1,<27",
+    "stamina>=25.2,<27",
     "types-pyyaml",
     "types-requests",
 ]

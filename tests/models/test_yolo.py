@@ -29,12 +29,6 @@ Modules = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def detector() -> Path:
-    """The trained checkpoint."""
-    return debian_torch.trained_detector()
-
-
-@pytest.fixture(scope="session")
 def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
     """Rendered detectors by strategy, with the trained weights pulled from the hub."""
     started_hub.repos["shapes"] = detector.parent
