@@ -23,9 +23,16 @@ STREAMS = {
 }
 
 
+EMBEDDING = {"example": "embedding"}
+LISTS = {"payload_fields": FLAT | {"tags": "list[str]"}, "result_fields": {"tags": ["str"]}}
+MEDIA = {"inputs": {"photos": "media_set", "scans": "media_set"}, "sources": ["Api"]}
+SHAPES = [(version, answers) for answers in ({}, STREAMS) for version in SUPPORTED]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("version", SUPPORTED)
-@pytest.mark.parametrize("answers", [{}, STREAMS], ids=["defaults", "streams"])
+@pytest.mark.parametrize(
+    ("version", "answers"), [*SHAPES, ("3.10", LISTS), ("3.13", MEDIA)], ids=str
+)
 def test_module_is_formatted_linted_typed_and_passes_its_own_tests(
     render: Render, version: str, answers: dict[str, Any]
 ) -> None:
@@ -34,7 +41,7 @@ def test_module_is_formatted_linted_typed_and_passes_its_own_tests(
     run(python, module, "ruff", "format", "--check", ".")
     run(python, module, "ruff", "check", ".")
     run(python, module, "mypy")
-    assert "4 passed" in run(python, module, "pytest").stdout
+    assert f"{3 if answers is MEDIA else 4} passed" in run(python, module, "pytest").stdout
 
 
 def test_a_pipeline_has_no_functions_and_a_function_no_pipeline(render: Render) -> None:
@@ -61,6 +68,23 @@ def test_aliases_and_samples_follow_the_answers(render: Render) -> None:
     assert rows[0] == {"order_id": "first", "amount": 0.5, "count": 1, "late": True}
 
 
+@pytest.mark.parametrize(
+    ("answers", "format", "sample"),
+    [
+        (LISTS, "parquet", "sample.jsonl"),
+        (EMBEDDING, "parquet", "sample.jsonl"),
+        ({"example": "yolo"}, "csv", "sample.png"),
+    ],
+    ids=str,
+)
+def test_output_format_and_sample_fit_what_is_processed(
+    render: Render, answers: dict[str, Any], format: str, sample: str
+) -> None:
+    module = render(execution_mode="pipeline", **answers)
+    assert json.loads((module / "src/resources.json").read_text())["output_format"] == format
+    assert [path.name for path in (module / "data/input").iterdir()] == [sample]
+
+
 def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
     source = snapshot(tmp_path / "template", "v1.0.0")
     module = tmp_path / "module"
@@ -85,7 +109,6 @@ def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
     assert not (module / "data/input/sample.jsonl").exists()
 
 
-EMBEDDING = {"example": "embedding"}
 REFUSED = [
     ({"example": "search"}, "answers calls, so it needs execution_mode function"),
     ({"inputs": {}}, "Write {alias: kind}, such as {orders: dataset, events: stream}."),

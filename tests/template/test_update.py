@@ -87,7 +87,7 @@ def contents(module: Path) -> Iterator[tuple[str, str]]:
     """Each file with its text, without the version that an answers file and a pin carry."""
     for path in sorted(module.rglob("*")):
         if path.is_file() and ".git" not in path.parts:
-            text = path.read_text()
+            text = path.read_text(errors="replace")
             yield str(path.relative_to(module)), re.sub(r"_commit: .*|# sha256 .* answers", "", text)
 
 

@@ -17,6 +17,7 @@ def test_a_second_run_writes_nothing(pipeline: Pipeline) -> None:
     assert not any(pipeline.run().written.values())
 
 
+{% if not reads_media %}
 def test_a_record_that_does_not_fit_is_put_aside(pipeline: Pipeline) -> None:
     good = pipeline.run().written[OUTPUT]
     pipeline.put(INPUT, "broken.jsonl", '{"no": "such column"}\n')
@@ -26,6 +27,7 @@ def test_a_record_that_does_not_fit_is_put_aside(pipeline: Pipeline) -> None:
     assert "broken" in pipeline.rows(ERRORS)[0]["origin"]
 
 
+{% endif %}
 {% if outputs.values() | first == 'stream' %}
 def test_a_crash_loses_nothing_and_repeats_the_keys(pipeline: Pipeline) -> None:
     run = pipeline.run(faults=["kill@before-commit", "reset@after-commit"])
