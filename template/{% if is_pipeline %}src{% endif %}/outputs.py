@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import foundry_sdk
+import pyarrow as pa
 from compute_modules.resources import PipelineResource
 from foundry_sdk import FoundryClient
 from foundry_sdk.v2.datasets import errors
@@ -86,6 +87,7 @@ class DatasetTarget:
         self._ledgers: list[StreamTarget] = []
         self._transaction: str | None = None
         self._uploading: Future[None] | None = None
+        self._rows: list[tuple[Chunk, Any]] = []
         self._of_build = False
         self._last: str | None = None
         self._files: dict[str, dict[str, str]] = {}
@@ -162,10 +164,13 @@ class DatasetTarget:
         self._upload(path, content)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
-        """Upload the rows of a chunk; they count at the commit."""
+        """Take the rows of a chunk, which go into a file with those before; they count at the commit."""
+        if self._rows and self._rows[0][0].source != chunk.source:
+            self._write_rows()
         if len(table):
-            name = f"{chunk.source}.{chunk.start:012d}-{chunk.stop:012d}{self._suffix}"
-            self._upload(name, formats.write(table, self._suffix))
+            self._rows.append((chunk, table))
+            if sum(rows.nbytes for _, rows in self._rows) >= formats.FILE_BYTES:
+                self._write_rows()
         self.mark(self.alias, chunk)
         return []
 
@@ -193,21 +198,33 @@ class DatasetTarget:
 
     def abort(self) -> None:
         """Drop what was not committed."""
+        self._rows = []
         with suppress(Exception):
             self._wait()
         if self._transaction is not None and not self._of_build:
             own, self._transaction = self._transaction, None
             self._datasets.Transaction.abort(self._rid, own)
 
+    def _write_rows(self) -> None:
+        """Upload the rows that were taken as one file."""
+        taken, self._rows = self._rows, []
+        if taken:
+            first, last = taken[0][0], taken[-1][0]
+            name = f"{first.source}.{first.start:012d}-{last.stop:012d}{self._suffix}"
+            table = pa.concat_tables([rows for _, rows in taken])
+            self._upload(name, lambda: formats.write(table, self._suffix))
+
     def _write_marks(self) -> None:
+        self._write_rows()
         marks, self._marks = self._marks, {}
         for (alias, source), (stop, last) in marks.items():
             done = ".done" if last else ""
             name = f"{CHECKPOINTS}/{alias}/{source}.{0:012d}-{stop:012d}{done}.json"
-            self._upload(name, json.dumps({"source": source, "rows": stop, "done": last}).encode())
+            content = json.dumps({"source": source, "rows": stop, "done": last}).encode()
+            self._upload(name, lambda content=content: content)
             self._positions(alias).note(source, stop, last)
 
-    def _upload(self, path: str, content: bytes) -> None:
+    def _upload(self, path: str, content: Callable[[], bytes]) -> None:
         """Upload in the background, one file at a time, while the next batch is processed."""
         self._wait()
         if self._transaction is None:
@@ -220,13 +237,14 @@ class DatasetTarget:
         if uploading is not None:
             uploading.result()
 
-    def _send(self, transaction: str, path: str, content: bytes) -> None:
+    def _send(self, transaction: str, path: str, content: Callable[[], bytes]) -> None:
+        body = content()
         try:
             call(
                 self._datasets.File.upload,
                 self._rid,
                 path,
-                content,
+                body,
                 transaction_rid=transaction,
             )
         except errors.FileAlreadyExists:

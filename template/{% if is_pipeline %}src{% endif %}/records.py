@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 ARROW_TYPES = {
     str: pa.string(),
@@ -128,7 +128,7 @@ def as_text(table: Any, row: int) -> str:
 def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
     """A column in another type, with the values by row that are null or cannot be converted."""
     try:
-        values = _text(column, kind).cast(kind)
+        values = compute.cast(_text(column, kind), kind)
         if not _has_empty(values):
             return values, {}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -158,7 +158,7 @@ def _is_list(kind: Any) -> bool:
 
 def _has_empty(column: Any) -> bool:
     """Whether a value is missing, or an item of a list."""
-    items = pc.list_flatten(column) if _is_list(column.type) else column
+    items = compute.list_flatten(column) if _is_list(column.type) else column
     return bool(column.null_count or items.null_count)
 
 
