@@ -93,7 +93,7 @@ async def send(
     await response.prepare(request)
     sent, passed_half = 0, False
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := memoryview(file.read(BLOCK)):
             await response.write(block[: len(block) // 2])
             if not passed_half and sent + len(block) >= size // 2:
                 passed_half = True

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import foundry_sdk
@@ -60,6 +61,22 @@ class Positions:
         return source in self._done
 
 
+@dataclass
+class Rows:
+    """Rows of one source that wait to be written as one file."""
+
+    source: str
+    start: int
+    stop: int = 0
+    size: int = 0
+    tables: list[Any] = field(default_factory=list)
+
+    def add(self, stop: int, table: Any) -> None:
+        self.stop = stop
+        self.size += table.nbytes
+        self.tables.append(table)
+
+
 class DatasetTarget:
     """A dataset that is written.
 
@@ -81,13 +98,15 @@ class DatasetTarget:
         self._columns = columns
         self.positions = Positions()
         self._datasets = client.datasets.Dataset
+        # Asked for now, since the client loads it then, and that takes as long as many rows do.
+        self._transactions = self._datasets.Transaction
         self._rid = resource.rid
         self._branch = resource.branch or "master"
         self._suffix = suffix
         self._ledgers: list[StreamTarget] = []
         self._transaction: str | None = None
         self._uploading: Future[None] | None = None
-        self._rows: list[tuple[Chunk, Any]] = []
+        self._rows: Rows | None = None
         self._of_build = False
         self._last: str | None = None
         self._files: dict[str, dict[str, str]] = {}
@@ -124,14 +143,14 @@ class DatasetTarget:
         return next((each.rid for each in self._history() if each.status == "COMMITTED"), None)
 
     def _settle(self, open_transaction: str) -> None:
-        job = call(self._datasets.Transaction.job, self._rid, open_transaction, preview=True)
+        job = call(self._transactions.job, self._rid, open_transaction, preview=True)
         if job is not None:
             log.info("%s: writing into the transaction of %s", self.alias, job)
             self._transaction, self._of_build = open_transaction, True
             return
         log.info("%s: aborting the transaction that a stopped replica left open", self.alias)
         try:
-            call(self._datasets.Transaction.abort, self._rid, open_transaction)
+            call(self._transactions.abort, self._rid, open_transaction)
         except errors.TransactionNotOpen:
             log.info("%s: it was closed meanwhile", self.alias)
 
@@ -164,12 +183,13 @@ class DatasetTarget:
         self._upload(path, content)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
-        """Take the rows of a chunk, which go into a file with those before; they count at the commit."""
-        if self._rows and self._rows[0][0].source != chunk.source:
-            self._write_rows()
+        """Take the rows of a chunk into a file with those before them; they count at the commit."""
         if len(table):
-            self._rows.append((chunk, table))
-            if sum(rows.nbytes for _, rows in self._rows) >= formats.FILE_BYTES:
+            if self._rows is None or self._rows.source != chunk.source:
+                self._write_rows()
+                self._rows = Rows(chunk.source, chunk.start)
+            self._rows.add(chunk.stop, table)
+            if self._rows.size >= formats.FILE_BYTES:
                 self._write_rows()
         self.mark(self.alias, chunk)
         return []
@@ -188,31 +208,29 @@ class DatasetTarget:
             return
         own, self._transaction = self._transaction, None
         try:
-            call(self._datasets.Transaction.commit, self._rid, own)
+            call(self._transactions.commit, self._rid, own)
         except errors.TransactionNotOpen:
             # A commit whose answer was lost is tried again: then it is committed already.
-            if call(self._datasets.Transaction.get, self._rid, own).status != "COMMITTED":
+            if call(self._transactions.get, self._rid, own).status != "COMMITTED":
                 raise self._taken_over() from None
         self._last = own
         self._describe()
 
     def abort(self) -> None:
         """Drop what was not committed."""
-        self._rows = []
+        self._rows = None
         with suppress(Exception):
             self._wait()
         if self._transaction is not None and not self._of_build:
             own, self._transaction = self._transaction, None
-            self._datasets.Transaction.abort(self._rid, own)
+            self._transactions.abort(self._rid, own)
 
     def _write_rows(self) -> None:
-        """Upload the rows that were taken as one file."""
-        taken, self._rows = self._rows, []
-        if taken:
-            first, last = taken[0][0], taken[-1][0]
-            name = f"{first.source}.{first.start:012d}-{last.stop:012d}{self._suffix}"
-            table = pa.concat_tables([rows for _, rows in taken])
-            self._upload(name, lambda: formats.write(table, self._suffix))
+        """Upload the rows that were taken, as one file."""
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            name = f"{rows.source}.{rows.start:012d}-{rows.stop:012d}{self._suffix}"
+            self._upload(name, formats.write(pa.concat_tables(rows.tables), self._suffix))
 
     def _write_marks(self) -> None:
         self._write_rows()
@@ -220,11 +238,10 @@ class DatasetTarget:
         for (alias, source), (stop, last) in marks.items():
             done = ".done" if last else ""
             name = f"{CHECKPOINTS}/{alias}/{source}.{0:012d}-{stop:012d}{done}.json"
-            content = json.dumps({"source": source, "rows": stop, "done": last}).encode()
-            self._upload(name, lambda content=content: content)
+            self._upload(name, json.dumps({"source": source, "rows": stop, "done": last}).encode())
             self._positions(alias).note(source, stop, last)
 
-    def _upload(self, path: str, content: Callable[[], bytes]) -> None:
+    def _upload(self, path: str, content: bytes) -> None:
         """Upload in the background, one file at a time, while the next batch is processed."""
         self._wait()
         if self._transaction is None:
@@ -237,14 +254,13 @@ class DatasetTarget:
         if uploading is not None:
             uploading.result()
 
-    def _send(self, transaction: str, path: str, content: Callable[[], bytes]) -> None:
-        body = content()
+    def _send(self, transaction: str, path: str, content: bytes) -> None:
         try:
             call(
                 self._datasets.File.upload,
                 self._rid,
                 path,
-                body,
+                content,
                 transaction_rid=transaction,
             )
         except errors.FileAlreadyExists:
@@ -254,7 +270,7 @@ class DatasetTarget:
 
     def _open(self) -> str:
         """Open a transaction; SecondWriter where somebody else has committed since our last one."""
-        create: Callable[..., Any] = self._datasets.Transaction.create
+        create: Callable[..., Any] = self._transactions.create
         options = {"transaction_type": "APPEND", "branch_name": self._branch}
         last = self._last
         for _ in range(3):
@@ -268,7 +284,7 @@ class DatasetTarget:
             # As long as this one is open nobody else commits, so what was found now stays true.
             if call(self._newest_committed) == last:
                 return opened
-            call(self._datasets.Transaction.abort, self._rid, opened)
+            call(self._transactions.abort, self._rid, opened)
             break
         raise self._taken_over()
 

@@ -44,7 +44,7 @@ def module(render: Render) -> Callable[..., Path]:
             formats = folder / "src" / "formats.py"
             blocks = formats.read_text(encoding="utf-8")
             assert "BLOCK_BYTES = 1 << 20" in blocks
-            formats.write_text(blocks.replace("BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 11"))
+            formats.write_text(blocks.replace("BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 9"))
             made[key] = folder
         return made[key]
 
