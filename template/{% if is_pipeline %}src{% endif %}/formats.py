@@ -15,7 +15,7 @@ from download import Download
 from records import Rejected, SchemaError, check_columns, conform, list_column, type_name
 
 BLOCK_BYTES = 1 << 20
-FILE_BYTES = 4 * BLOCK_BYTES
+FILE_BYTES = 3 * BLOCK_BYTES
 PARQUET_ROWS = 50_000
 WRITE_ROWS = 1 << 14
 SUFFIXES = (".csv", ".parquet", ".jsonl")
