@@ -67,6 +67,14 @@ def test_every_format_is_read_and_written(
         resources.write_text(before)
 
 
+def test_rows_that_are_read_in_small_blocks_share_files(pipeline: MakePipeline) -> None:
+    made = pipeline()
+    made.run()
+    files = list((made.root / "outputs/output").glob("input-a-*.csv"))
+    blocks = (made.root / "data/input/a.csv").stat().st_size / (1 << 9)
+    assert 1 < len(files) < blocks
+
+
 def parquet_file(path: Path, columns: dict[str, Any]) -> bytes:
     parquet.write_table(pa.table(columns), path)
     return path.read_bytes()
