@@ -40,7 +40,7 @@ STREAM_POINTS = [
     for point in ("offsets", "records", "publish")
     for phase in ("before", "after")
 ]
-SMALL, LARGE, REPEATS = 100_000, 1_000_000, 5
+SMALL, LARGE, REPEATS = 100_000, 1_000_000, 7
 MEMORY_BAR, SPEED_BAR = 1.5, 0.5
 console = Console()
 
@@ -190,17 +190,18 @@ async def remote(module: Path, data: Path, root: Path) -> float:
 def million_rows(template: Path, folder: Path) -> bool:
     """Memory must not grow with the input, and the loop must not cost more than the work."""
     module = render(template, folder / "blank")
-    peaks, runs = {}, []
+    peaks, runs, alone = {}, [], []
     for rows, name in ((SMALL, "small"), *((LARGE, f"large-{n}") for n in range(REPEATS))):
         pipeline = Pipeline(module, folder / name)
         lines = "\n".join(f"row number {number} of a table" for number in range(rows))
         data = pipeline.put("input", "rows.csv", f"text\n{lines}\n")
         peaks[rows], seconds = asyncio.run(measured(module, pipeline.root))
-        runs.append(seconds)
         assert sum(1 for _ in pipeline.rows("output")) == rows
-    ours = min(runs[1:])
+        # One after the other, so that what else the machine does meets both.
+        runs.append(seconds)
+        alone.append(asyncio.run(local(module, data, folder / f"{name}-local")))
+    ours, files = min(runs[1:]), min(alone[1:])
     script = min(asyncio.run(remote(module, data, folder / f"r{n}")) for n in range(REPEATS))
-    files = min(asyncio.run(local(module, data, folder / f"l{n}")) for n in range(REPEATS))
     memory, speed = peaks[LARGE] / peaks[SMALL], files / ours
     say = console.print
     say(
