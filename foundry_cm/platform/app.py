@@ -61,7 +61,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(status=404)
     except web.HTTPException:
         raise
-    except ConnectionResetError:
+    except ConnectionError:
         return web.Response(status=500)  # nobody is there to read it
     except Exception:
         log.exception("%s %s", request.method, request.path)

@@ -182,13 +182,14 @@ class Pipeline:
         for start, stop in zip(starts, [*starts[1:], None], strict=True):
             lacking = [target for target in behind if target.positions.row(source.name) <= start]
             for chunk in source.chunks(self.reads, start, stop):
+                # The end of a source needs no commit of its own.
+                waited = time.monotonic() - self.committed
+                if not chunk.last and (self.pending >= COMMIT_ROWS or waited >= COMMIT_SECONDS):
+                    self._commit()
                 self._write(chunk, lacking)
                 self.pending += chunk.stop - chunk.start
                 if self.stop.is_set():
                     return
-                waited = time.monotonic() - self.committed
-                if self.pending >= COMMIT_ROWS or waited >= COMMIT_SECONDS:
-                    self._commit()
 
     def _targets(self) -> list[Target]:
         return [*self.outputs, self.errors]
