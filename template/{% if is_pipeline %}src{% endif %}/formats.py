@@ -26,9 +26,9 @@ Part = tuple[int, int, Any, list[Rejected]]
 
 
 def read(
-    content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int
+    content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int, rows: int
 ) -> Iterator[Part]:
-    """The records `start` to `stop` of a file, in parts that fit in memory.
+    """The records `start` to `stop` of a file, in parts of at most so many rows that fit in memory.
 
     A part is its range, its fitting rows as a table, and the records that do not fit. Raises
     SchemaError where a column is missing. A file that breaks off gives what it has, and a rejected
@@ -36,8 +36,9 @@ def read(
     """
     first = 0
     for records in _blocks(content, suffix, schema, origin):
-        low, high = max(start - first, 0), min(stop - first, len(records))
-        if low < high:
+        end = min(stop - first, len(records))
+        for low in range(max(start - first, 0), end, rows):
+            high = min(low + rows, end)
             part = (
                 records.slice(low, high - low)
                 if isinstance(records, pa.Table)

@@ -70,6 +70,7 @@ class FileSource:
     path: str
     transaction: str
     name: str
+    rows: int
 
     def chunks(self, schema: Any, start: int, stop: int | None) -> Iterator[Chunk]:
         suffix, row = Path(self.path).suffix, start
@@ -78,7 +79,7 @@ class FileSource:
             content = Download(self._fetch, Path(folder) / "content")
             try:
                 for first, row, table, rejected in formats.read(
-                    content, suffix, schema, self.path, start, end
+                    content, suffix, schema, self.path, start, end, self.rows
                 ):
                     yield Chunk(self.name, self.path, first, row, table, rejected)
             finally:
@@ -129,7 +130,9 @@ class PartitionSource:
             start = next_start
 
 
-def files(client: FoundryClient, alias: str, resource: PipelineResource) -> list[FileSource]:
+def files(
+    client: FoundryClient, alias: str, resource: PipelineResource, rows: int
+) -> list[FileSource]:
     """The files of a dataset, oldest first; hidden ones (`_` or `.` first) are left out."""
     branch = resource.branch or "master"
     listed = call(lambda: list(client.datasets.Dataset.File.list(resource.rid, branch_name=branch)))
@@ -143,7 +146,7 @@ def files(client: FoundryClient, alias: str, resource: PipelineResource) -> list
         version = hashlib.sha256(f"{file.path}\n{file.transaction_rid}".encode()).hexdigest()[:12]
         stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(file.path).stem)[:40]
         name = f"{alias}-{stem}-{version}"
-        found.append(FileSource(client, resource.rid, file.path, file.transaction_rid, name))
+        found.append(FileSource(client, resource.rid, file.path, file.transaction_rid, name, rows))
     return found
 
 

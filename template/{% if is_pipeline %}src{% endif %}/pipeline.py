@@ -21,7 +21,7 @@ import pyarrow as pa
 from compute_modules.resources import get_pipeline_resources
 
 from connection import connect
-from formats import check_format
+from formats import PARQUET_ROWS, check_format
 from inputs import Chunk, Source, files, partitions
 from media import MediaSetError, MediaSource
 from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
@@ -86,6 +86,7 @@ class Pipeline:
         self.writes = schema_of(writes)
         self.stop = stop
         self.poll_seconds = float(os.environ.get("POLL_SECONDS", settings["poll_seconds"]))
+        self.batch_rows = int(settings.get("batch_rows", PARQUET_ROWS))
         self.counts: Counter[str] = Counter()
         self.pending, self.committed = 0, time.monotonic()
         self.inputs = settings["inputs"]
@@ -169,8 +170,11 @@ class Pipeline:
         yield from self.media.values()
         for alias, kind in self.inputs.items():
             if alias not in self.media:
-                list_sources = partitions if kind == "stream" else files
-                yield from list_sources(self.client, alias, self.resources[alias])
+                resource = self.resources[alias]
+                if kind == "stream":
+                    yield from partitions(self.client, alias, resource)
+                else:
+                    yield from files(self.client, alias, resource, self.batch_rows)
 
     def _take(self, source: Source) -> None:
         """Read one source from where the output that is furthest behind stands."""

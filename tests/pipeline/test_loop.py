@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +230,23 @@ def test_the_module_waits_as_long_as_the_platform_says(pipeline: MakePipeline) -
         assert any(f"Trying again in 1.0 s: {name}" in line for line in made.output)
 
 
+def test_no_batch_has_more_rows_than_were_asked_for(pipeline: MakePipeline, tmp_path: Path) -> None:
+    made = pipeline()
+    made.folder = shutil.copytree(made.folder, tmp_path / "module")
+    resources, app = made.folder / "src/resources.json", made.folder / "src/app.py"
+    resources.write_text(json.dumps({**json.loads(resources.read_text()), "batch_rows": 7}))
+    rows = "    rows = batch.to_pylist()\n"
+    app.write_text(app.read_text().replace(rows, f"{rows}    if len(rows) > 7:\n        exit(1)\n"))
+    made.put(
+        "input",
+        "c.parquet",
+        parquet_file(tmp_path / "c", {"id": [*range(500, 520)], "text": ["c"] * 20}),
+    )
+    made.run(faults=["kill@mid-upload"])
+    assert len(texts(made)) == 517
+    assert refused(made)[-1] == ("process() raised ValueError: poison", "a.csv, row 8")
+
+
 def test_sigterm_commits_what_is_whole_and_the_next_start_goes_on(pipeline: MakePipeline) -> None:
     made = pipeline()
 
@@ -303,7 +321,7 @@ def test_a_download_that_fails_is_not_taken_for_a_short_file(
     response = Response(b'text\n"a"\n"b"\n', [OSError("no space left on device")])
     content = glue["download"].Download(lambda: response, tmp_path / "content")
     with pytest.raises(glue["download"].DownloadFailed, match="no space left"):
-        list(glue["formats"].read(content, suffix, schema, "a", 0, 99))
+        list(glue["formats"].read(content, suffix, schema, "a", 0, 99, 10))
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Any, tmp_path: Path) -> None:
