@@ -82,8 +82,8 @@ class DatasetTarget:
 
     A transaction that a build opened is used and left to it. Where none is open, one is opened,
     committed on success and aborted on failure. A transaction that nobody's build opened is what a
-    killed replica left behind: it is aborted. If its writer lives, that one finds out at its next
-    call and stops, so the newest replica is the only one that commits.
+    killed replica left behind: it is aborted. If its writer lives, that one finds out before it
+    commits again, and stops.
     """
 
     def __init__(
@@ -198,11 +198,11 @@ class DatasetTarget:
         """Note how far a target has come; a build's transaction gets it at once."""
         self._marks[(alias, chunk.source)] = (chunk.stop, chunk.last)
         if self._of_build:
-            self._write_marks()
+            self.flush()
 
     def commit(self) -> None:
         """Make everything since the last commit count, rows and checkpoints in one step."""
-        self._write_marks()
+        self.flush()
         self._wait()
         if self._transaction is None or self._of_build:
             return
@@ -232,7 +232,8 @@ class DatasetTarget:
             name = f"{rows.source}.{rows.start:012d}-{rows.stop:012d}{self._suffix}"
             self._upload(name, formats.write(pa.concat_tables(rows.tables), self._suffix))
 
-    def _write_marks(self) -> None:
+    def flush(self) -> None:
+        """Upload what waits: rows, and how far each source has come."""
         self._write_rows()
         marks, self._marks = self._marks, {}
         for (alias, source), (stop, last) in marks.items():
@@ -244,9 +245,7 @@ class DatasetTarget:
     def _upload(self, path: str, content: bytes) -> None:
         """Upload in the background, one file at a time, while the next batch is processed."""
         self._wait()
-        if self._transaction is None:
-            self._transaction = self._open()
-        self._uploading = UPLOADS.submit(self._send, self._transaction, path, content)
+        self._uploading = UPLOADS.submit(self._send, path, content)
 
     def _wait(self) -> None:
         """Wait for the upload under way, and raise what it died of."""
@@ -254,15 +253,12 @@ class DatasetTarget:
         if uploading is not None:
             uploading.result()
 
-    def _send(self, transaction: str, path: str, content: bytes) -> None:
+    def _send(self, path: str, content: bytes) -> None:
+        if self._transaction is None:
+            self._transaction = self._open()
+        upload, transaction = self._datasets.File.upload, self._transaction
         try:
-            call(
-                self._datasets.File.upload,
-                self._rid,
-                path,
-                content,
-                transaction_rid=transaction,
-            )
+            call(upload, self._rid, path, content, transaction_rid=transaction)
         except errors.FileAlreadyExists:
             log.info("%s: %s is there already", self.alias, path)
         except errors.TransactionNotOpen:

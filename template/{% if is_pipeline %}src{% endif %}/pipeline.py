@@ -240,6 +240,9 @@ class Pipeline:
         return pa.concat_tables([rows, more_rows]), refused + more_refused
 
     def _commit(self) -> None:
+        # The last uploads of one output go on while another one commits.
+        for target in reversed(self.datasets):
+            target.flush()
         for target in self.datasets:
             target.commit()
         self.pending, self.committed = 0, time.monotonic()
