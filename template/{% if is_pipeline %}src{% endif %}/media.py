@@ -111,7 +111,9 @@ class MediaSource:
             for item in items:
                 seen.add(item.rid)
                 latest.setdefault(item.path or item.rid, item)
-            token = page.get("nextPageToken")
+            token = page.pop("nextPageToken", None)
+            if other := [name for name in page if "token" in name.lower()]:
+                raise MediaSetError(f"{self.name}: the listing goes on by {other[0]}; {INSTEAD}")
             if not (items and token):
                 # A deleted item leaves a tombstone in its place.
                 return [item for item in reversed(latest.values()) if "tombstone" not in item.rid]

@@ -164,6 +164,10 @@ async def endless(_: web.Request) -> web.Response:
     return web.json_response({"records": [item], "nextPageToken": "more"})
 
 
+async def unheard_of(_: web.Request) -> web.Response:
+    return web.json_response({"records": [], "continuationToken": "more"})
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -171,6 +175,7 @@ async def endless(_: web.Request) -> web.Response:
             forbidden,
             "MediaSetError: images: Foundry answers 403 when the media set is listed; a dat",
         ),
+        (unheard_of, "MediaSetError: images: the listing goes on by continuationToken; a dataset"),
         (
             endless,
             "MediaSetError: images: the listing repeats itself after 1 items; a dataset of me",
