@@ -28,16 +28,7 @@ def cosine(left: dict[str, Any], right: dict[str, Any]) -> float:
     return float(sum(a * b for a, b in zip(left["vector"], right["vector"], strict=True)))
 
 
-def test_the_samples_come_out(pipeline: Pipeline) -> None:
-    run = pipeline.run()
-    assert run.read[INPUT] > 0
-    assert run.written[OUTPUT] == sum(run.read.values())
-    assert run.written[ERRORS] == 0
-
-
-def test_a_second_run_writes_nothing(pipeline: Pipeline) -> None:
-    pipeline.run()
-    assert not any(pipeline.run().written.values())
+{% include pathjoin('partials', 'pipeline', 'test_samples.py') %}
 
 
 def test_vectors_have_length_one_and_similar_texts_are_nearer(pipeline: Pipeline) -> None:
@@ -61,13 +52,4 @@ def test_a_record_that_does_not_fit_is_put_aside(pipeline: Pipeline) -> None:
     assert "broken" in pipeline.rows(ERRORS)[0]["origin"]
 
 
-{% if outputs.values() | first == 'stream' %}
-def test_a_crash_loses_nothing_and_repeats_the_keys(pipeline: Pipeline) -> None:
-    run = pipeline.run(faults=["kill@before-commit", "reset@after-commit"])
-    keys = {row["record_key"] for row in pipeline.rows(OUTPUT)}
-    assert len(keys) == sum(run.read.values())
-{% else %}
-def test_a_crash_loses_and_doubles_nothing(pipeline: Pipeline) -> None:
-    run = pipeline.run(faults=["kill@before-commit", "reset@after-commit"])
-    assert run.written[OUTPUT] == sum(run.read.values())
-{% endif %}
+{% include pathjoin('partials', 'pipeline', 'test_crash.py') %}
