@@ -20,6 +20,7 @@ class InputDataset:
 
     def __init__(self, root: Path, resource: Resource) -> None:
         self.resource = resource
+        self.root = root
         self.folder = resource.folder(root)
         self.schemas: dict[str, Any] = {}
         self._digests = Digests()
@@ -32,7 +33,7 @@ class InputDataset:
     def history(self, branch: str) -> list[Transaction]:
         """One transaction a file, oldest first."""
         self._check(branch)
-        found = [self._transaction(path) for path in self._files()]
+        found = [self._transaction(path) for path in self.resource.files(self.root)]
         return sorted(found, key=lambda each: (each.created, each.rid))
 
     def transaction(self, rid: str) -> Transaction:
@@ -68,10 +69,6 @@ class InputDataset:
         if branch != DEFAULT_BRANCH:
             raise ApiError("BranchNotFound", datasetRid=self.resource.rid, branchName=branch)
 
-    def _files(self) -> list[Path]:
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        return [path for path in found if not _hidden(path.relative_to(self.folder))]
-
     def _transaction(self, path: Path) -> Transaction:
         status = path.stat()
         name = path.relative_to(self.folder).as_posix()
@@ -85,7 +82,3 @@ class InputDataset:
             closed=iso(status.st_mtime),
             files={name: entry},
         )
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

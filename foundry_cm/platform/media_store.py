@@ -46,6 +46,7 @@ class MediaSet:
 
     def __init__(self, root: Path, resource: Resource) -> None:
         self.resource = resource
+        self.root = root
         self.folder = resource.folder(root)
         self.store = resource.state(root)
         self._lock = threading.RLock()
@@ -70,10 +71,8 @@ class MediaSet:
         A file is known by its path and its content, so a changed file is another item.
         """
         if not self.resource.writable:
-            found = (
-                self._item_at(path) for path in sorted(self.folder.rglob("*")) if path.is_file()
-            )
-            self._items = {item.rid: item for item in found if not _hidden(item.path)}
+            found = map(self._item_at, self.resource.files(self.root))
+            self._items = {item.rid: item for item in found}
         return self._items
 
     def _item_at(self, path: Path) -> Item:
@@ -228,7 +227,3 @@ class MediaSet:
             "transactionPolicy": {"type": policy},
             "pathsRequired": True,
         }
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))

@@ -50,11 +50,21 @@ class Resource:
         """Where the files of the default branch lie, for a person to open."""
         return root / ("outputs" if self.writable else "data") / self.alias
 
+    def files(self, root: Path) -> list[Path]:
+        """The files of that folder, sorted, without those that a dot hides."""
+        folder = self.folder(root)
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return [path for path in found if not _hidden(path.relative_to(folder))]
+
     def state(self, root: Path) -> Path:
         """The hidden folder with transactions; it goes when somebody deletes the output."""
         if self.writable:
             return self.folder(root) / STATE_FOLDER
         return root / "outputs" / STATE_FOLDER / "inputs" / self.alias
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def new_rid(kind: str) -> str:
