@@ -54,7 +54,10 @@ class MediaSource:
         self.name = alias
         self._media = client.media_sets.MediaSet.with_streaming_response
         self._rid = resource.rid
+        mio = service("foundry_mio") or gateway().removesuffix("/api") + "/mio/api"
+        self._listing = f"{mio}/media-set/{self._rid}/paging"
         self._ledger = ledger
+        self._folder = f"_items/{alias}/"
         self._items: list[Item] = []
         self._written = 0
         if resource.branch not in (None, "master"):
@@ -62,7 +65,7 @@ class MediaSource:
 
     def recover(self) -> None:
         """Read which items have a number."""
-        spans = {_span(path): path for path in self._ledger.notes(f"_items/{self.name}/")}
+        spans = {_span(path): path for path in self._ledger.notes(self._folder)}
         files = 0
         # Each time the file that reaches furthest, among those that begin where the last one ended.
         while follow := [span for span in spans if span[0] <= len(self._items) < span[1]]:
@@ -81,9 +84,8 @@ class MediaSource:
         self._items += new
         start, stop = self._written, len(self._items)
         listed = [[item.rid, item.path] for item in self._items[start:]]
-        self._ledger.note(
-            f"_items/{self.name}/{start:012d}-{stop:012d}.json", json.dumps(listed).encode()
-        )
+        path = f"{self._folder}{start:012d}-{stop:012d}.json"
+        self._ledger.note(path, json.dumps(listed).encode())
         self._written = stop
 
     def _list(self) -> list[Item]:
@@ -91,13 +93,12 @@ class MediaSource:
 
         The client has no such call, so this is the one of Foundry's own pages.
         """
-        mio = service("foundry_mio") or gateway().removesuffix("/api") + "/mio/api"
         body: dict[str, Any] = {"type": {"type": "fromLatest", "fromLatest": {}}}
         latest: dict[str, Item] = {}
         seen: set[str] = set()
         while True:
             try:
-                page = call(post, f"{mio}/media-set/{self._rid}/paging", body)
+                page = call(post, self._listing, body)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 raise MediaSetError(

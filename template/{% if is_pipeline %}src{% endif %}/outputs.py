@@ -109,7 +109,7 @@ class DatasetTarget:
         self._rows: Rows | None = None
         self._of_build = False
         self._last: str | None = None
-        self._files: dict[str, dict[str, str]] = {}
+        self._notes: dict[str, dict[str, str]] = {}
         self._marks: dict[tuple[str, str], tuple[int, bool]] = {}
         self._described = suffix != ".parquet"
 
@@ -156,13 +156,14 @@ class DatasetTarget:
 
     def _read_names(self, **view: str) -> None:
         for file in call(lambda: list(self._datasets.File.list(self._rid, **view))):
-            self._files[file.path] = view
             folder, _, name = file.path.rpartition("/")
             if not folder:
                 self.positions.read(name)
             elif folder.startswith(f"{CHECKPOINTS}/"):
                 alias = folder.removeprefix(f"{CHECKPOINTS}/")
                 self._positions(alias).read(name)
+            else:
+                self._notes[file.path] = view
 
     def _positions(self, alias: str) -> Positions:
         """Those of this dataset, or of a stream whose checkpoints it keeps."""
@@ -171,12 +172,12 @@ class DatasetTarget:
 
     def notes(self, folder: str) -> list[str]:
         """The paths of what was noted in a folder of this output, by this or an earlier replica."""
-        return [path for path in self._files if path.startswith(folder)]
+        return [path for path in self._notes if path.startswith(folder)]
 
     def read_note(self, path: str) -> bytes:
         """What was noted there."""
         content = self._datasets.File.content
-        return bytes(call(content, self._rid, path, **self._files[path]))
+        return bytes(call(content, self._rid, path, **self._notes[path]))
 
     def note(self, path: str, content: bytes) -> None:
         """Keep something with this output; it counts at the commit."""
