@@ -26,6 +26,14 @@ def process(batch: pa.Table) -> pa.Table:
 MakePipeline = Callable[..., Pipeline]
 
 
+def replace_process(module: Path, process: str) -> None:
+    """Put another process() into the app of a rendered module."""
+    app = module / "src" / "app.py"
+    text = app.read_text(encoding="utf-8")
+    start, end = text.index("def process"), text.index("if __name__")
+    app.write_text(text[:start] + process.lstrip() + "\n\n" + text[end:], encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def module(render: Render) -> Callable[..., Path]:
     """Renders a pipeline module with the process above and small blocks; once for each shape."""
@@ -37,10 +45,7 @@ def module(render: Render) -> Callable[..., Path]:
             folder = render(
                 execution_mode="pipeline", payload_fields=FIELDS, result_fields=FIELDS, **answers
             )
-            app = folder / "src" / "app.py"
-            text = app.read_text(encoding="utf-8")
-            start, end = text.index("def process"), text.index("if __name__")
-            app.write_text(text[:start] + PROCESS.lstrip() + "\n\n" + text[end:], encoding="utf-8")
+            replace_process(folder, PROCESS)
             formats = folder / "src" / "formats.py"
             blocks = formats.read_text(encoding="utf-8")
             assert "BLOCK_BYTES = 1 << 20" in blocks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,42 +13,17 @@ from aiohttp import web
 from foundry_cm.platform import media as media_routes
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
-from tests.pipeline.conftest import MakePipeline, refused, texts
+from tests.pipeline.conftest import MakePipeline, refused, replace_process, texts
 
 pytestmark = pytest.mark.slow
 
-APP = '''
-from dataclasses import dataclass
-
-import pyarrow as pa
-
-from pipeline import run
-
-
-@dataclass
-class InputRecord:
-    """An item of a media set."""
-
-    media_item_rid: str
-    path: str
-    content: bytes
-
-
-@dataclass
-class OutputRecord:
-    text: str
-
-
+PROCESS = """
 def process(batch: pa.Table) -> pa.Table:
     contents = batch["content"].to_pylist()
     if b"poison" in contents:
         raise ValueError("poison")
     return pa.table({"text": [content.decode() for content in contents if content != b"nothing"]})
-
-
-if __name__ == "__main__":
-    run(process, InputRecord, OutputRecord)
-'''
+"""
 ITEMS = 40
 
 
@@ -60,11 +34,13 @@ def media_module(render: Render) -> Callable[[str], Path]:
 
     def make(kind: str = "dataset") -> Path:
         if kind not in made:
-            folder = render(execution_mode="pipeline", outputs={"output": kind})
-            file = folder / "src/resources.json"
-            resources = json.loads(file.read_text())
-            file.write_text(json.dumps({**resources, "inputs": {"images": "media_set"}}))
-            (folder / "src/app.py").write_text(APP.lstrip())
+            folder = render(
+                execution_mode="pipeline",
+                inputs={"images": "media_set"},
+                outputs={"output": kind},
+                result_fields={"text": "str"},
+            )
+            replace_process(folder, PROCESS)
             made[kind] = folder
         return made[kind]
 
