@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,3 +113,17 @@ def detector() -> Path:
     from tests.models import debian_torch
 
     return debian_torch.trained_detector()
+
+
+OWNERS_TOOLS = ("pytest -q", "ruff format --check .", "ruff check .", "mypy")
+
+
+def check_rendered(
+    module: Path, tools: Sequence[str] = OWNERS_TOOLS, python: str = sys.executable
+) -> None:
+    """What a module's owner runs finds nothing to complain of."""
+    for tool in tools:
+        done = subprocess.run(
+            [python, "-m", *tool.split()], cwd=module, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

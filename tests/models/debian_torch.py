@@ -142,3 +142,10 @@ def trained_detector() -> Path:
             os.environ.setdefault("YOLO_CONFIG_DIR", str(CACHE))
             _run(str(interpreter), shapes.__file__, "train", str(folder))
     return folder / "shapes.pt"
+
+
+def runs(module: Path) -> None:
+    """Let `cm` start a rendered module with the Python that has torchvision."""
+    settings = module / "pyproject.toml"
+    table = f'[tool.foundry-cm]\ncommand = ["{python()}", "src/app.py"]'
+    settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))

@@ -15,7 +15,7 @@ import pytest
 from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
-from tests.models.conftest import MODELS_MISSING, pull_weights
+from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
 from tests.models.hub import Hub, status
 
 np = pytest.importorskip("numpy", reason=MODELS_MISSING)
@@ -90,16 +90,7 @@ def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:
 @pytest.mark.parametrize("strategy", ["baked", "downloaded"])
 def test_rendered_tests_and_linters_pass(embedding_modules: Modules, strategy: str) -> None:
     folder = embedding_modules(strategy)
-    for command in (
-        ["pytest", "-q"],
-        ["ruff", "format", "--check", "."],
-        ["ruff", "check", "."],
-        ["mypy"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    check_rendered(folder)
 
 
 def start(folder: Path) -> CmError:

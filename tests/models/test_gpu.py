@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from allpairspy import AllPairs
 
 from tests.conftest import Render
+from tests.models.conftest import check_rendered
 
 CARDS = {
     "t4": (7, 5),
@@ -173,11 +173,7 @@ MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.
 @pytest.mark.parametrize("answers", MATRIX, ids=lambda row: "-".join(map(str, row.values())))
 def test_every_combination_is_formatted_and_linted(render: Render, answers: dict[str, Any]) -> None:
     module = render(**answers)
-    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."]):
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=module, text=True, capture_output=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    check_rendered(module, ["ruff format --check .", "ruff check ."])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch
-from tests.models.conftest import MODELS_MISSING, pull_weights
+from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
 from tests.models.hub import Hub
 
 pytest.importorskip("PIL", reason=MODELS_MISSING)
@@ -157,23 +157,10 @@ def test_rendered_tests_and_linters_pass(modules: Modules, tmp_path: Path, strat
     import shutil
 
     folder = shutil.copytree(modules(strategy), tmp_path / "module")
-    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."]):
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    interpreter = str(debian_torch.python())
-    typed = subprocess.run(
-        [interpreter, "-m", "mypy", "src"], cwd=folder, capture_output=True, text=True
-    )
-    assert typed.returncode == 0, typed.stdout + typed.stderr
-    settings = folder / "pyproject.toml"
-    table = f'[tool.foundry-cm]\ncommand = ["{interpreter}", "src/app.py"]'
-    settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest"], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_rendered(folder, ["ruff format --check .", "ruff check ."])
+    check_rendered(folder, ["mypy src"], str(debian_torch.python()))
+    debian_torch.runs(folder)
+    check_rendered(folder, ["pytest"])
 
 
 def test_static_inference_reads_the_types_without_the_model(modules: Modules) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from foundry_cm.testing import Pipeline
 from tests.conftest import Render
-from tests.models.conftest import MODELS_MISSING, pull_weights
+from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
 from tests.models.hub import Hub
 
 pytest.importorskip("PIL", reason=MODELS_MISSING)
@@ -40,9 +39,7 @@ def folder(render: Render, started_hub: Hub, detector: Path) -> Path:
         python_version="3.13",
     )
     pull_weights(module)
-    settings = module / "pyproject.toml"
-    table = f'[tool.foundry-cm]\ncommand = ["{debian_torch.python()}", "src/app.py"]'
-    settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
+    debian_torch.runs(module)
     return module
 
 
@@ -116,12 +113,5 @@ def test_an_image_is_looked_at_once_also_when_nothing_was_found(album: Pipeline)
 
 
 def test_rendered_tests_and_linters_pass(folder: Path) -> None:
-    for command in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["pytest"]):
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    typed = subprocess.run(
-        [debian_torch.python(), "-m", "mypy", "src"], cwd=folder, capture_output=True, text=True
-    )
-    assert typed.returncode == 0, typed.stdout + typed.stderr
+    check_rendered(folder, ["ruff format --check .", "ruff check .", "pytest"])
+    check_rendered(folder, ["mypy src"], str(debian_torch.python()))
