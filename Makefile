@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up: they need Python 3.10 or newer, git and make.
+# `make demo` and `make test` do all their own set-up: they need Python 3.11 or newer, git and make.
 
 PYTHON ?= python3
 RUN = .venv/bin/python -m

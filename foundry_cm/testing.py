@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.functions import Function
-from foundry_cm.project import Project
-from foundry_cm.runtime import LocalFoundry, Reporter, Settings
+from foundry_cm.local.function import LocalFoundry, Reporter, Settings
+from foundry_cm.module.functions import Function
+from foundry_cm.module.project import Project
 
 
 class CallFailed(AssertionError):
@@ -28,7 +28,7 @@ class Foundry:
     """A module running under the local Foundry; use it as a context manager.
 
     `command` and the size limit default to what `cm serve` would use in `folder`; `settings` are
-    those of `foundry_cm.runtime.Settings`.
+    those of `foundry_cm.local.function.Settings`.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Pipeline:
 
     def rows(self, alias: str) -> list[dict[str, Any]]:
         """Every row that an output holds, in the order of its files' names."""
-        from foundry_cm.platform.tables import hidden, read
+        from foundry_cm.local.platform.tables import hidden, read
 
         folder = self.root / "outputs" / alias
         files = (path for path in sorted(folder.rglob("*")) if path.is_file())
@@ -178,7 +178,7 @@ class Pipeline:
         return [row for path in shown for row in read(path).to_pylist()]
 
     async def _run(self, faults: Sequence[str], build: bool, timeout: float) -> PipelineRun:
-        from foundry_cm.pipeline import LocalPipeline, Options
+        from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
 
         options = Options(
             command=Project.read(self.folder).command(),
@@ -203,6 +203,6 @@ class Pipeline:
                 )
         except CmError as error:
             raise _as_test_error(error) from None
-        except asyncio.TimeoutError:
+        except TimeoutError:
             lines = "\n".join(self.output)
             raise CallFailed(f"not idle within {timeout:g} s:\n{lines}") from None

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from foundry_cm.cli.console import out, say_next, show_json
 from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
-from foundry_cm.container import build as images
-from foundry_cm.container.engines import Secret, find_engine
-from foundry_cm.container.image import check_name, check_tag
-from foundry_cm.container.version_tag import local_tag
-from foundry_cm.project import Project
+from foundry_cm.image import build as images
+from foundry_cm.image.engines import Secret, find_engine
+from foundry_cm.image.image import check_name, check_tag
+from foundry_cm.image.version_tag import local_tag
+from foundry_cm.module.project import Project
 
 
 def build(
     engine_options: EngineOptions = None,
     tag: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     engine: Engine = None,

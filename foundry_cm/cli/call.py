@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -16,26 +16,26 @@ from foundry_cm.cli import session
 from foundry_cm.cli.console import milliseconds, say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.panel import parse_event
-from foundry_cm.project import Project
-from foundry_cm.runtime import Reporter
+from foundry_cm.local.function import Reporter
+from foundry_cm.local.panel import parse_event
+from foundry_cm.module.project import Project
 
 
 def call(
     function: Annotated[str, typer.Argument(help="The function to call.")],
     command: Command = None,
     event: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(
             help="A file with the event as JSON; - reads it from standard input.  [default: events/FUNCTION.json]"
         ),
     ] = None,
     text: Annotated[
-        Optional[str],
+        str | None,
         typer.Option("--json", help="The event itself, as JSON."),
     ] = None,
     timeout: Annotated[
-        Optional[float],
+        float | None,
         typer.Option(
             min=0.001, help="How long to wait for the answer, in seconds.  [default: 300]"
         ),

@@ -12,7 +12,7 @@ from foundry_cm import checks
 from foundry_cm.cli.console import err, say, show_json
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import FAILURE
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 
 
 def check(

@@ -12,8 +12,8 @@ from foundry_cm.cli import session
 from foundry_cm.cli.console import say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.functions import Function
-from foundry_cm.project import Project
+from foundry_cm.module.functions import Function
+from foundry_cm.module.project import Project
 
 
 def event(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ Folder = Annotated[
     Path, typer.Option("--folder", "-C", help="The folder of the module.", show_default=False)
 ]
 Command = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Argument(
         metavar="[-- COMMAND ...]",
         help="The command that runs the module, in any language.  [default: python src/app.py]",
@@ -23,7 +23,7 @@ Format = Annotated[
     Literal["text", "json"], typer.Option(help="How the result is printed on standard output.")
 ]
 Engine = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         metavar="NAME",
         help="docker, podman or buildah. Default: the first that answers.",
@@ -31,7 +31,7 @@ Engine = Annotated[
     ),
 ]
 Secrets = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         metavar="id=NAME,env=VARIABLE|src=FILE",
         help="A build secret, such as id=pip-conf,src=pip.conf for a private index.",
@@ -39,7 +39,7 @@ Secrets = Annotated[
     ),
 ]
 EngineOptions = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Argument(
         metavar="[-- OPTION ...]",
         help="Further options of the engine's own build command.",

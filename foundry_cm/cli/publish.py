@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from foundry_cm.cli.console import out, say, show_json
 from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
-from foundry_cm.container import publish as images
-from foundry_cm.container.engines import Secret
+from foundry_cm.image import publish as images
+from foundry_cm.image.engines import Secret
 
 
 def publish(
     engine_options: EngineOptions = None,
     tag: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(help="Tag of the image. Default: from git.", show_default=False),
     ] = None,
     allow_dirty: Annotated[
         bool, typer.Option(help="Publish changes that are not committed; the tag says -dirty.")
     ] = False,
     registry: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             help="Host of the registry. Default: that of enrollment-host in pyproject.toml.",
             show_default=False,

@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,10 +16,10 @@ from rich.table import Table
 from foundry_cm.cli.console import err, say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
-    from foundry_cm.pipeline import LocalPipeline
+    from foundry_cm.local.pipeline.pipeline import LocalPipeline
 
 
 def run(
@@ -28,7 +28,7 @@ def run(
         bool, typer.Option("--follow", help="Go on until Ctrl-C, and take in what you add.")
     ] = False,
     fault: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             metavar="KIND[=VALUE][@[PHASE-]POINT][#N]",
             help="What goes wrong on purpose, such as 503, latency=0.5@read, fail@commit, reset@after-commit, expire-token, kill@mid-upload#2. May be given several times.",
@@ -58,7 +58,7 @@ def run(
             code="MissingExtra",
             exit_code=USAGE,
         )
-    from foundry_cm.pipeline import LocalPipeline, Options
+    from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
 
     project = Project.read(folder)
     progress = _progress()
@@ -88,7 +88,7 @@ def _progress() -> Progress:
 
 
 async def _run(pipeline: LocalPipeline, progress: Progress, follow: bool) -> None:
-    from foundry_cm.pipeline import read_bytes, total_bytes
+    from foundry_cm.local.pipeline.pipeline import read_bytes, total_bytes
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from foundry_cm import datatypes
 from foundry_cm.cli import session
 from foundry_cm.cli.console import say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import FAILURE, USAGE, CmError
-from foundry_cm.project import Project
+from foundry_cm.module import datatypes
+from foundry_cm.module.project import Project
 
 COMMITTED = "schema.json"
 

@@ -9,23 +9,23 @@ import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from foundry_cm import panel as panel_api
 from foundry_cm.cli import session
 from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
 from foundry_cm.cli.options import Command, Engine, Folder
-from foundry_cm.container.engines import find_engine
-from foundry_cm.container.launch import launcher
 from foundry_cm.errors import CmError
-from foundry_cm.functions import Function
-from foundry_cm.project import Project
-from foundry_cm.runtime import CallResult, LocalFoundry, Reporter, Settings
-from foundry_cm.runtime.foundry import bind
-from foundry_cm.watch import changed_files, check_syntax
+from foundry_cm.image.engines import find_engine
+from foundry_cm.image.launch import launcher
+from foundry_cm.local import panel as panel_api
+from foundry_cm.local.function import CallResult, LocalFoundry, Reporter, Settings
+from foundry_cm.local.function.foundry import bind
+from foundry_cm.module.functions import Function
+from foundry_cm.module.project import Project
+from foundry_cm.module.watch import changed_files, check_syntax
 
 # The port of the real runtime; the panel's is free to choose.
 RUNTIME_PORT, PANEL_PORT = 8945, 8947
@@ -34,7 +34,7 @@ RUNTIME_PORT, PANEL_PORT = 8945, 8947
 def serve(
     command: Command = None,
     replicas: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(
             min=1,
             max=64,
@@ -43,7 +43,7 @@ def serve(
         ),
     ] = None,
     concurrency: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(
             min=1,
             max=1024,
@@ -52,13 +52,13 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(
             min=0, max=65535, help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]"
         ),
     ] = None,
     panel_port: Annotated[
-        Optional[int],
+        int | None,
         typer.Option(
             min=0,
             max=65535,
@@ -69,13 +69,13 @@ def serve(
         bool, typer.Option(help="Start the module anew when its files change.")
     ] = True,
     max_megabytes: Annotated[
-        Optional[float],
+        float | None,
         typer.Option(
             min=0.000001, help="Size limit of an event, and of a result, in MB.  [default: 100]"
         ),
     ] = None,
     container: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             metavar="IMAGE", help="Run this image in place of src/app.py.", show_default=False
         ),

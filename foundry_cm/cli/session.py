@@ -13,8 +13,8 @@ import aiohttp
 import psutil
 
 from foundry_cm.errors import FAILURE, CmError
-from foundry_cm.project import Project
-from foundry_cm.runtime import LocalFoundry, Reporter, Settings
+from foundry_cm.local.function import LocalFoundry, Reporter, Settings
+from foundry_cm.module.project import Project
 
 _NOTE = Path(".cm") / "serve.json"
 

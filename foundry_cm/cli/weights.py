@@ -19,7 +19,7 @@ from rich.progress import (
 from foundry_cm.cli.console import err, say, say_next
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import CmError
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
     from foundry_cm.weights.request import Pulled

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 from foundry_cm.weights.download import Origin, alone, check_space, fetch, receive, space_errors
 from foundry_cm.weights.lock import (
     LOCK_VERSION,

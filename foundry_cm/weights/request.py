@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 from foundry_cm.weights.lock import Lock, WeightsError, read_lock, verify
 
 # Formats that run code of their author while they load.

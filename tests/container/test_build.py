@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.container.build import Report, build
-from foundry_cm.container.engines import Buildah, Engine, Podman, Secret, find_engine
-from foundry_cm.container.image import Image, Layer, check_tag
-from foundry_cm.container.rules import broken_rules
 from foundry_cm.errors import CmError
-from foundry_cm.project import Project
+from foundry_cm.image.build import Report, build
+from foundry_cm.image.engines import Buildah, Engine, Podman, Secret, find_engine
+from foundry_cm.image.image import Image, Layer, check_tag
+from foundry_cm.image.rules import broken_rules
+from foundry_cm.module.project import Project
 
 needs_containers = pytest.mark.usefixtures("containers")
 GOOD = """\
@@ -195,7 +195,7 @@ def test_an_unknown_image_names_the_command_that_makes_it() -> None:
 
 def broken(monkeypatch: pytest.MonkeyPatch, ref: str = "m:1", **config: object) -> list[str]:
     """What is wrong with the configuration of an image that is otherwise good."""
-    monkeypatch.setattr("foundry_cm.container.rules._tools", lambda image, engine: [])
+    monkeypatch.setattr("foundry_cm.image.rules._tools", lambda image, engine: [])
     good = {"User": "5000", "Cmd": ["python"], **config}
     top = {"os": "linux", "architecture": config.get("architecture", "amd64"), "config": good}
     layers = [Layer("COPY models", int(config.get("layer", 1)))]  # type: ignore[call-overload]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.container.publish import Plan, Request, preflight, publish, ready
-from foundry_cm.container.registry import registry_host
-from foundry_cm.container.version_tag import tag_from_git
 from foundry_cm.errors import CmError
+from foundry_cm.image.publish import Plan, Request, preflight, publish, ready
+from foundry_cm.image.registry import registry_host
+from foundry_cm.image.version_tag import tag_from_git
 from tests.containers import REPOSITORY, TOKEN, Registry
 
 DOCKERFILE = """\
@@ -153,8 +153,8 @@ def test_a_token_with_a_line_end_is_found(module: Path, monkeypatch: pytest.Monk
 def test_the_commands_are_right_and_show_no_secret(
     module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foundry_cm.container.engines.Engine.version", lambda self: "28")
-    monkeypatch.setattr("foundry_cm.container.engines.Engine._has_buildx", lambda self: True)
+    monkeypatch.setattr("foundry_cm.image.engines.Engine.version", lambda self: "28")
+    monkeypatch.setattr("foundry_cm.image.engines.Engine._has_buildx", lambda self: True)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     plan, missing = preflight(Request(module))
     assert missing == []

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.container.build import Report, build
-from foundry_cm.container.engines import Buildah
-from foundry_cm.container.launch import launcher
-from foundry_cm.project import Project
-from foundry_cm.runtime import CallResult, LocalFoundry, Settings
+from foundry_cm.image.build import Report, build
+from foundry_cm.image.engines import Buildah
+from foundry_cm.image.launch import launcher
+from foundry_cm.local.function import CallResult, LocalFoundry, Settings
+from foundry_cm.module.project import Project
 from foundry_cm.testing import _Log
 from tests.conftest import Render
 from tests.containers import buildah

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from foundry_cm.container.build import Report, build
-from foundry_cm.container.engines import Buildah
-from foundry_cm.runtime import LocalFoundry, Settings
-from foundry_cm.runtime.replica import Launch
+from foundry_cm.image.build import Report, build
+from foundry_cm.image.engines import Buildah
+from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.replica import Launch
 from foundry_cm.testing import _Log
 from tests.conftest import Render
 from tests.containers import buildah

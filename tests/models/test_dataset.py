@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 from foundry_cm.weights.pull import pull
 from foundry_cm.weights.request import check
 from tests.conftest import Render

@@ -18,7 +18,7 @@ import requests
 import stamina
 
 from foundry_cm.errors import CmError
-from foundry_cm.project import Project
+from foundry_cm.module.project import Project
 from foundry_cm.weights import download as engine
 from foundry_cm.weights.download import HttpsOrigin, download
 from foundry_cm.weights.lock import Lock, WeightFile, WeightsError, read_lock, verify

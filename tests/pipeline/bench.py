@@ -15,8 +15,8 @@ import psutil
 from copier import run_copy
 from rich.console import Console
 
-from foundry_cm.pipeline import LocalPipeline, Options
-from foundry_cm.project import Project
+from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
+from foundry_cm.module.project import Project
 from foundry_cm.testing import Pipeline
 from tests.conftest import snapshot
 

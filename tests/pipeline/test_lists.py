@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from foundry_cm.pipeline import LocalPipeline, Options
-from foundry_cm.project import Project
+from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
+from foundry_cm.module.project import Project
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 

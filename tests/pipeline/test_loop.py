@@ -18,9 +18,9 @@ import pytest
 from pyarrow import parquet
 
 from foundry_cm.errors import CmError
-from foundry_cm.pipeline import LocalPipeline, Options
-from foundry_cm.platform.dataset_store import OutputDataset
-from foundry_cm.project import Project
+from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
+from foundry_cm.local.platform.datasets.store import OutputDataset
+from foundry_cm.module.project import Project
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import REPOSITORY
 from tests.pipeline.conftest import MakePipeline, refused, texts

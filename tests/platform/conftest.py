@@ -17,7 +17,7 @@ from aiohttp import web
 from foundry_sdk import Config, FoundryClient
 from foundry_sdk._core import ComputeModulePipelineAuth
 
-from foundry_cm.platform import REGISTRY, TOKENS, Faults, Resource, Tokens, create_platform
+from foundry_cm.local.platform import REGISTRY, TOKENS, Faults, Resource, Tokens, create_platform
 
 RESOURCES = [
     Resource("input"),

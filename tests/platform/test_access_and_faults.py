@@ -21,7 +21,7 @@ from foundry_sdk import (
 )
 
 from foundry_cm.errors import CmError
-from foundry_cm.platform import parse_fault
+from foundry_cm.local.platform import parse_fault
 from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.

@@ -172,7 +172,7 @@ def test_history_is_newest_first_and_preview_only(platform: LocalPlatform, clien
 
 
 def test_a_job_tells_the_build_systems_transaction(platform: LocalPlatform, client: Any) -> None:
-    from foundry_cm.platform import REGISTRY
+    from foundry_cm.local.platform import REGISTRY
 
     rid = platform.rid("output")
     transaction = client.datasets.Dataset.Transaction
@@ -310,8 +310,8 @@ def test_schema_get_and_put(platform: LocalPlatform, client: Any) -> None:
 
 
 def test_a_restart_keeps_what_was_committed(platform: LocalPlatform, client: Any) -> None:
-    from foundry_cm.platform import Registry
-    from foundry_cm.platform.dataset_store import OutputDataset
+    from foundry_cm.local.platform import Registry
+    from foundry_cm.local.platform.datasets.store import OutputDataset
 
     rid = platform.rid("output")
     client.datasets.Dataset.File.upload(rid, "a.csv", CSV)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from foundry_sdk import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
-from foundry_cm.platform import media, media_store
+from foundry_cm.local.platform import media, media_store
 from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.

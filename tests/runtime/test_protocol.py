@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.runtime import LocalFoundry, Settings
+from foundry_cm.local.function import LocalFoundry, Settings
 
 # A module that does nothing but tell which variables it was given.
 IDLE = "import json, os, time; json.dump(dict(os.environ), open('env', 'w')); os.rename('env', 'env.json'); time.sleep(600)"
@@ -172,7 +172,7 @@ def test_connection_without_the_ca_is_refused(play: Callable[..., None]) -> None
 def test_poll_waits_and_ends_with_204(
     play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foundry_cm.runtime.server.LONG_POLL_SECONDS", 0.3)
+    monkeypatch.setattr("foundry_cm.local.function.server.LONG_POLL_SECONDS", 0.3)
 
     async def scenario(client: Client) -> None:
         began = asyncio.get_running_loop().time()

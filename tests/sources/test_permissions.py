@@ -10,8 +10,8 @@ from urllib.parse import urlparse
 import pytest
 from aiohttp import web
 
-from foundry_cm.platform import TOKENS
-from foundry_cm.runtime.application import Application
+from foundry_cm.local.application import Application
+from foundry_cm.local.platform import TOKENS
 from foundry_cm.testing import CallFailed, Foundry
 from tests.conftest import Render
 from tests.sources.upstream import upstream
@@ -68,7 +68,7 @@ def module(render: Render) -> Path:
 @pytest.fixture
 def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     made = Platform()
-    monkeypatch.setattr("foundry_cm.runtime.foundry.Application", lambda: made)
+    monkeypatch.setattr("foundry_cm.local.function.foundry.Application", lambda: made)
     return made
 
 
@@ -88,7 +88,7 @@ def test_a_token_that_ends_is_renewed(
     module: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The client takes a token for ended a minute before it does.
-    monkeypatch.setattr("foundry_cm.platform.tokens.LIFETIME_SECONDS", 60)
+    monkeypatch.setattr("foundry_cm.local.platform.tokens.LIFETIME_SECONDS", 60)
     with serve(module) as foundry:
         for _ in range(3):
             assert foundry.call("who", {"text": ""}) == {"text": "service-user"}

@@ -43,7 +43,9 @@ def next_version(history: Path, tmp_path: Path) -> Path:
     edits: dict[str, Callable[[str], str]] = {
         "src/startup.py": lambda text: text.replace("Stopping on %s", "Stopping, on %s"),
         "src/results.py": lambda text: text + "\n# The next version.\n",
-        "Dockerfile.jinja": lambda text: text.replace("WORKDIR /app", "LABEL next=version\nWORKDIR /app"),
+        "Dockerfile.jinja": lambda text: text.replace(
+            "WORKDIR /app", "LABEL next=version\nWORKDIR /app"
+        ),
         "pyproject.toml.jinja": lambda text: text.replace('"SIM", ', '"SIM", "PERF", '),
         "README.md.jinja": lambda text: text.replace("## Run it", "## How to run it"),
         "requirements-dev.txt.jinja": lambda text: text.replace("pytest>=8.4", "pytest>=8.4.1"),

@@ -64,7 +64,9 @@ def test_file_names_are_legal_on_every_system() -> None:
 
 def test_module_name_follows_the_folder(render: Render, tmp_path: Path) -> None:
     module = render(tmp_path / "My Module 2")
-    assert yaml.safe_load((module / ".copier-answers.yml").read_text())["module_name"] == "my-module-2"
+    assert (
+        yaml.safe_load((module / ".copier-answers.yml").read_text())["module_name"] == "my-module-2"
+    )
 
 
 def test_text_of_any_kind_is_quoted_where_it_lands(render: Render) -> None:
@@ -75,7 +77,9 @@ def test_text_of_any_kind_is_quoted_where_it_lands(render: Render) -> None:
 
 
 @pytest.mark.parametrize("returns_list", [True, False])
-def test_blank_renders_nested_records_and_an_event_that_fits(render: Render, returns_list: bool) -> None:
+def test_blank_renders_nested_records_and_an_event_that_fits(
+    render: Render, returns_list: bool
+) -> None:
     module = render(
         example="blank",
         function_name="classify_text",
@@ -120,7 +124,10 @@ REFUSED = [
     ({"payload_fields": {"list": "str"}}, "list: try list_value"),
     ({"payload_fields": {"userId": "str", "user_id": "str"}}, "user_id: use another name"),
     ({"payload_fields": {"when": "datetime"}}, "when: use str (ISO text), not datetime."),
-    ({"payload_fields": {"when": "Optional[str]"}}, 'when: no Optional: use a sentinel, "" or -1.0'),
+    (
+        {"payload_fields": {"when": "Optional[str]"}},
+        'when: no Optional: use a sentinel, "" or -1.0',
+    ),
     ({"payload_fields": {"more": "dict"}}, "more: write out {field: type}"),
     ({"payload_fields": {"more": "list"}}, "more: use list[str] or the like, not list"),
     ({"payload_fields": {"more": {"deep": "any"}}}, "more.deep: write out {field: type}"),
@@ -145,7 +152,11 @@ PINS = [
     ("gh:org/repo", "v1.2.0", "git+https://github.com/org/repo@v1.2.0"),
     ("gh:org/repo.git", "v1.2.0-3-gabc", "git+https://github.com/org/repo.git@HASH"),
     ("gl:org/repo", "v1.2.0rc1", "git+https://gitlab.com/org/repo@v1.2.0rc1"),
-    ("https://git.example.com/org/repo.git", "v2.0", "git+https://git.example.com/org/repo.git@v2.0"),
+    (
+        "https://git.example.com/org/repo.git",
+        "v2.0",
+        "git+https://git.example.com/org/repo.git@v2.0",
+    ),
     ("https://me:secret@git.example.com/r.git", "v2.0", "git+https://git.example.com/r.git@v2.0"),
     ("git+https://git.example.com/r", "v2.0", "git+https://git.example.com/r@v2.0"),
     ("git@git.example.com:org/repo.git", "v2.0", "git+ssh://git@git.example.com/org/repo.git@v2.0"),
@@ -156,7 +167,9 @@ PINS = [
 
 
 @pytest.mark.parametrize(("source", "version", "pin"), PINS)
-def test_tool_is_pinned_to_where_the_template_came_from(source: str, version: str, pin: str) -> None:
+def test_tool_is_pinned_to_where_the_template_came_from(
+    source: str, version: str, pin: str
+) -> None:
     assert _pin(source, version, "HASH") == pin
 
 
@@ -176,7 +189,15 @@ def _pin(source: str, version: str | None, commit: str | None) -> str:
 
 def test_copy_with_default_answers_works_in_a_terminal(template: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "copier", "copy", "--defaults", str(template), str(tmp_path / "my-module")],
+        [
+            sys.executable,
+            "-m",
+            "copier",
+            "copy",
+            "--defaults",
+            str(template),
+            str(tmp_path / "my-module"),
+        ],
         text=True,
         capture_output=True,
     )
@@ -212,6 +233,10 @@ def test_template_without_git_renders(template: Path, tmp_path: Path) -> None:
 
 def test_readme_names_every_question() -> None:
     config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
-    asked = {name for name, q in config.items() if not name.startswith("_") and q.get("when") is not False}
+    asked = {
+        name
+        for name, q in config.items()
+        if not name.startswith("_") and q.get("when") is not False
+    }
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert {name for name in asked if f"`{name}`" not in readme} == set()

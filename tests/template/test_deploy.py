@@ -101,7 +101,7 @@ def test_a_scale_that_cannot_be_is_refused(
 
 
 def test_cm_reads_the_scale_and_the_host(render: Render, tmp_path: Path) -> None:
-    from foundry_cm.project import Project
+    from foundry_cm.module.project import Project
 
     module = render(min_replicas=2, max_replicas=4, concurrency_limit=3, enrollment_host="a.b.c")
     project = Project.read(module)

@@ -72,7 +72,11 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     assert terminal.exitstatus == 0
     assert (tmp_path / "my-module/src/app.py").exists()
     told = (tmp_path / "log").read_text().partition("is ready. Next:")[2]
-    assert [word for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve") if word not in told] == []
+    assert [
+        word
+        for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve")
+        if word not in told
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,9 @@ def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> Non
     answer(terminal, "Which function do callers see?", CLEAR + "import" + ENTER)
     answer(terminal, 'Try import_record: "import" is', CLEAR + "classify" + ENTER)
     answer(terminal, "What goes in?", CLEAR + "{when: datetime}" + ENTER)
-    answer(terminal, "when: use str (ISO text), not", CLEAR + "{when: str, tags: 'list[str]'}" + ENTER)
+    answer(
+        terminal, "when: use str (ISO text), not", CLEAR + "{when: str, tags: 'list[str]'}" + ENTER
+    )
     answer(terminal, "What comes back", CLEAR + "[1]" + ENTER)
     answer(terminal, "Write {field: type}, such as", CLEAR + "{label: str}" + ENTER)
     interview(terminal)

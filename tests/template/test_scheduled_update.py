@@ -46,7 +46,14 @@ class Remote:
             "CI_PROJECT_PATH": "team/module",
         }
         address = "https://oauth2:secret-token@gitlab.example.com/team/module.git"
-        git(folder, "config", "--file", str(folder / "gitconfig"), f"url.{self.bare}.insteadOf", address)
+        git(
+            folder,
+            "config",
+            "--file",
+            str(folder / "gitconfig"),
+            f"url.{self.bare}.insteadOf",
+            address,
+        )
         self.platform = platform
 
     def script(self) -> str:

@@ -30,11 +30,19 @@ LATER: dict[str, dict[str, Any]] = {
     "yolo-gpu": {"example": "yolo", "weights_strategy": "downloaded", "gpu": "v100"},
     "pipeline": {"execution_mode": "pipeline", "inputs": {"orders": "dataset", "events": "stream"}},
     "pipeline-embedding": {"execution_mode": "pipeline", "example": "embedding", "ci": "gitlab"},
-    "pipeline-yolo": {"execution_mode": "pipeline", "example": "yolo", "weights_strategy": "downloaded"},
-    "sources": {"sources": ["GithubApi", {"name": "Erp", "kind": "generic", "secrets": ["apiKey"]}]},
+    "pipeline-yolo": {
+        "execution_mode": "pipeline",
+        "example": "yolo",
+        "weights_strategy": "downloaded",
+    },
+    "sources": {
+        "sources": ["GithubApi", {"name": "Erp", "kind": "generic", "secrets": ["apiKey"]}]
+    },
     "platform-ci": {"permissions": "application", "ci": "github", "min_replicas": 1},
 }
 ALL = ANSWERS | LATER
+
+
 def releases() -> list[str]:
     """The first commit, and every release since."""
     return [FIRST, *git(REPOSITORY, "tag", "--list", "v*").split()]
@@ -50,14 +58,19 @@ def edit(module: Path) -> None:
     (module / "src/records.py").write_text(f'"""Records, {MINE}."""\n')
     handler = re.search(r"^@function\ndef \w+", text, re.M)
     assert handler
-    new = handler.group(0).replace("def ", "def more_") + text[handler.end() : text.index("if __name__")]
+    new = (
+        handler.group(0).replace("def ", "def more_")
+        + text[handler.end() : text.index("if __name__")]
+    )
     app.write_text(text.replace("if __name__", f"# {MINE}: one more function.\n{new}if __name__"))
     append(module / "requirements.txt", f"# {MINE}\nidna\n")
     append(module / "requirements-dev.txt", f"# {MINE}\n")
     append(module / "pyproject.toml", f'\n[tool.mine]\nname = "{MINE}"\n')
     append(module / ".gitignore", f"{MINE}/\n")
     dockerfile = module / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text().replace("USER 5000", f"ENV MINE={MINE}\nUSER 5000"))
+    dockerfile.write_text(
+        dockerfile.read_text().replace("USER 5000", f"ENV MINE={MINE}\nUSER 5000")
+    )
     (module / "tests/test_app.py").unlink()
     (module / ".dockerignore").unlink()
     commit(module, "a year of work")
@@ -71,7 +84,9 @@ def lines_of_mine(module: Path) -> dict[str, list[str]]:
     """The lines that the owner added, by file."""
     files = [path for path in module.rglob("*") if path.is_file() and ".git" not in path.parts]
     found = {
-        str(path.relative_to(module)): [line for line in path.read_text().splitlines() if MINE in line]
+        str(path.relative_to(module)): [
+            line for line in path.read_text().splitlines() if MINE in line
+        ]
         for path in files
     }
     return {name: lines for name, lines in found.items() if lines}
@@ -88,7 +103,10 @@ def contents(module: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(module.rglob("*")):
         if path.is_file() and ".git" not in path.parts:
             text = path.read_text(errors="replace")
-            yield str(path.relative_to(module)), re.sub(r"_commit: .*|# sha256 .* answers", "", text)
+            yield (
+                str(path.relative_to(module)),
+                re.sub(r"_commit: .*|# sha256 .* answers", "", text),
+            )
 
 
 @pytest.mark.parametrize("version", releases())
@@ -96,7 +114,9 @@ def contents(module: Path) -> Iterator[tuple[str, str]]:
 def test_update_of_an_edited_module_loses_nothing_and_still_answers(
     history: Path, tmp_path: Path, version: str, answers: dict[str, Any]
 ) -> None:
-    module = module_of(history, tmp_path / "module", "v0.0.1" if version == FIRST else version, answers)
+    module = module_of(
+        history, tmp_path / "module", "v0.0.1" if version == FIRST else version, answers
+    )
     edit(module)
     before = lines_of_mine(module)
     quiet_update(module)
@@ -108,7 +128,10 @@ def test_update_of_an_edited_module_loses_nothing_and_still_answers(
         names = sorted(foundry.functions)
         assert len(names) == 2
         for name in names:
-            assert foundry.call(name, foundry.functions[name].sample_event() | example(name)) is not None
+            assert (
+                foundry.call(name, foundry.functions[name].sample_event() | example(name))
+                is not None
+            )
 
 
 def example(name: str) -> dict[str, str]:
@@ -160,7 +183,10 @@ def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
         ({"example": "embedding"}, {"weights_strategy": "downloaded"}),
         ({"example": "yolo", "weights_strategy": "downloaded"}, {"weights_strategy": "baked"}),
         ({"execution_mode": "pipeline"}, {"multi_stage": True}),
-        ({"execution_mode": "pipeline", "example": "embedding"}, {"weights_strategy": "downloaded"}),
+        (
+            {"execution_mode": "pipeline", "example": "embedding"},
+            {"weights_strategy": "downloaded"},
+        ),
     ],
     ids=str,
 )
@@ -180,13 +206,15 @@ def test_update_to_the_same_version_changes_nothing(history: Path, tmp_path: Pat
     assert git(module, "status", "--porcelain") == ""
 
 
-def test_edits_in_the_same_place_are_marked_and_reported(next_version: Path, tmp_path: Path) -> None:
+def test_edits_in_the_same_place_are_marked_and_reported(
+    next_version: Path, tmp_path: Path
+) -> None:
     module = module_of(next_version, tmp_path / "module", "v1000.0.0", {})
     dockerfile = module / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("WORKDIR /app", "WORKDIR /mine"))
     commit(module, "another folder")
     quiet_update(module)
-    found = {name: finding for name, finding in checks.run(module)}
+    found = dict(checks.run(module))
     assert found["conflict-marker"].file == "Dockerfile"
     text = dockerfile.read_text()
     assert "WORKDIR /mine" in text and "LABEL next=version" in text
@@ -198,7 +226,7 @@ def test_rejected_hunk_is_reported(next_version: Path, tmp_path: Path) -> None:
     dockerfile.write_text(dockerfile.read_text().replace("WORKDIR /app", "WORKDIR /mine"))
     commit(module, "another folder")
     quiet_update(module, conflict="rej")
-    found = {name: finding for name, finding in checks.run(module)}
+    found = dict(checks.run(module))
     assert found["rejected-hunk"].what == "An update could not apply a change to Dockerfile"
 
 
@@ -208,12 +236,14 @@ def test_edited_template_file_and_answers_are_reported(history: Path, tmp_path: 
     append(module / "src/startup.py", "# mine\n")
     answers = module / ".copier-answers.yml"
     answers.write_text(answers.read_text().replace("multi_stage: false", "multi_stage: true"))
-    found = {name: finding for name, finding in checks.run(module)}
+    found = dict(checks.run(module))
     assert found.keys() == {"template-file-edited", "answers-edited"}
     assert "do it in src/app.py" in found["template-file-edited"].fix
 
 
-def test_template_file_checked_out_with_other_line_ends_is_no_edit(history: Path, tmp_path: Path) -> None:
+def test_template_file_checked_out_with_other_line_ends_is_no_edit(
+    history: Path, tmp_path: Path
+) -> None:
     module = module_of(history, tmp_path / "module", "v1000.0.0", {})
     startup = module / "src/startup.py"
     startup.write_bytes(startup.read_bytes().replace(b"\n", b"\r\n"))
@@ -233,7 +263,9 @@ class TestMechanisms:
         commit(template, "the next version")
         git(template, "tag", "v1001.0.0")
 
-    def test_files_of_the_owner_are_never_written_again(self, template: Path, tmp_path: Path) -> None:
+    def test_files_of_the_owner_are_never_written_again(
+        self, template: Path, tmp_path: Path
+    ) -> None:
         module = module_of(template, tmp_path / "module", "v1000.0.0", {})
         (module / "events/search.json").unlink()
         commit(module, "no events")
@@ -250,7 +282,11 @@ class TestMechanisms:
     def test_renamed_question_keeps_its_answer(self, template: Path, tmp_path: Path) -> None:
         module = module_of(template, tmp_path / "module", "v1000.0.0", {"description": "Mine."})
         config = template / "copier.yml"
-        text = config.read_text().replace("\ndescription:", "\nsummary:").replace("description |", "summary |")
+        text = (
+            config.read_text()
+            .replace("\ndescription:", "\nsummary:")
+            .replace("description |", "summary |")
+        )
         text = text.replace("'\\n' in description", "'\\n' in summary")
         config.write_text(
             text.replace(
@@ -265,7 +301,9 @@ class TestMechanisms:
         assert yaml.safe_load((module / ".copier-answers.yml").read_text())["summary"] == "Mine."
         assert "Mine." in (module / "README.md").read_text()
 
-    def test_moved_file_that_was_edited_stays_where_the_edits_are(self, template: Path, tmp_path: Path) -> None:
+    def test_moved_file_that_was_edited_stays_where_the_edits_are(
+        self, template: Path, tmp_path: Path
+    ) -> None:
         module = module_of(template, tmp_path / "module", "v1000.0.0", {})
         append(module / ".pre-commit-config.yaml", f"# {MINE}\n")
         commit(module, "an edit")

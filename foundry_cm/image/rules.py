@@ -1,0 +1,92 @@
+"""What Foundry asks of an image, checked on the built one.
+
+Sources: Foundry documentation, "Containers", "Probes" and "Debugging" of compute modules; the layer
+size is stated for container transforms ("Container overview").
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+
+from foundry_cm.errors import CmError
+from foundry_cm.image.engines import Engine
+from foundry_cm.image.image import MB, PLATFORM, Image, human_size, split_ref
+
+MAX_LAYER = 10_000 * MB
+RESERVED_PORTS = (8945, 8946)
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def broken_rules(image: Image, engine: Engine) -> list[CmError]:
+    """Every rule of Foundry that the image breaks, each with its mend; empty for a good image."""
+    return [*_configuration(image), *_tools(image, engine)]
+
+
+def _configuration(image: Image) -> Iterator[CmError]:
+    platform = f"{image.os}/{image.architecture}"
+    if platform != PLATFORM:
+        yield _broken("platform", f"the image is for {platform}", f"Foundry runs {PLATFORM}.")
+    user, _, _ = image.user.partition(":")
+    if not user.isdecimal():
+        what = f'USER is "{image.user}", a name' if user else "no USER is set: it runs as root"
+        yield _broken("user", what, "End the Dockerfile with a numeric USER, such as USER 5001.")
+    elif int(user) == 0:
+        yield _broken("user", "USER is 0, root", "Use another numeric USER, such as USER 5001.")
+    if not image.command:
+        yield _broken("entrypoint", "no ENTRYPOINT or CMD", "Name the program that runs app.py.")
+    if split_ref(image.ref)[1] in ("", "latest"):
+        yield _broken("tag", "the tag is latest", "Tag it with a version: Foundry refuses latest.")
+    yield from _ports(image)
+    for layer in image.layers:
+        if layer.size > MAX_LAYER:
+            what = f"a layer has {human_size(layer.size)}: {layer.instruction}"
+            fix = "Split it, or load the data at start: 10 GB is the most for a layer."
+            yield _broken("layer-size", what, fix)
+    for name in image.env:
+        if _SECRET_NAME.search(name):
+            what = f"the image carries the variable {name}"
+            yield _broken("secret", what, "Pass it as a build secret, or by a Source at run time.")
+
+
+def _ports(image: Image) -> Iterator[CmError]:
+    for port in image.ports:
+        number = int(port.partition("/")[0])
+        if number in RESERVED_PORTS:
+            what = f"port {number} is exposed, which Foundry's runtime uses"
+            yield _broken("port", what, "Expose another one from 1024 to 65535.")
+        elif not 1024 <= number <= 65535:
+            what = f"port {number} is exposed"
+            yield _broken("port", what, "Expose one from 1024 to 65535, without 8945 and 8946.")
+
+
+def _tools(image: Image, engine: Engine) -> Iterator[CmError]:
+    """Foundry collects stdout through /bin/sh, `set` and `tee`; its default probe runs `echo`."""
+    script = "set -e; for tool in tee echo; do command -v $tool >/dev/null || echo $tool; done"
+    name = f"cm-check-{secrets.token_hex(4)}"
+    container = engine.container(image, name, command=("/bin/sh", "-c", script))
+    try:
+        for command in container.before:
+            command.output()
+        missing = container.run.output().split()
+    except CmError as error:
+        yield CmError(
+            "/bin/sh does not run in the image",
+            where=f"image {image.ref}",
+            fix="Foundry reads stdout through it: use a base with a shell, such as python:slim.",
+            code="shell",
+            details=error.details,
+        )
+        return
+    finally:
+        for command in container.after:
+            command.attempt()
+    for tool in missing:
+        fix = "Foundry needs it: use a base with it, such as python:slim."
+        yield _broken("shell", f"{tool} is not in the image", fix)
+
+
+def _broken(rule: str, what: str, fix: str) -> CmError:
+    return CmError(what, fix=fix, code=rule)

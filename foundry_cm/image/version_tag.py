@@ -1,0 +1,76 @@
+"""An image tag that stands for one state of the module's source, taken from git."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from foundry_cm.errors import CmError
+from foundry_cm.image.image import check_tag
+
+
+def tag_from_git(folder: Path, *, allow_dirty: bool = False) -> str:
+    """The tag for the commit that is checked out: its version tag, or `git describe` of it.
+
+    `v1.4.0` gives `v1.4.0`; three commits later `v1.4.0-3-g1a2b3c4d5e6f`; without a version tag
+    the commit's first 12 digits. Changes that are not committed are refused, or with
+    `allow_dirty` marked with the second they were built, so that no tag stands for two images.
+    Only changes inside `folder` count. Raises `CmError` where git gives no commit.
+    """
+    tag = _described(folder)
+    if tag is None:
+        raise CmError(
+            "the module is in no git commit, which the image's tag is made from",
+            where=str(folder),
+            fix="git init && git add --all && git commit -m 'First version', or pass --tag.",
+            code="NoCommit",
+        )
+    changed = _changed(folder)
+    if not changed:
+        return check_tag(tag)
+    if not allow_dirty:
+        files = "1 changed file is" if len(changed) == 1 else f"{len(changed)} changed files are"
+        raise CmError(
+            f"{files} not committed: {changed[0]}" + (" and others" if len(changed) > 1 else ""),
+            where=str(folder),
+            fix="Commit, so that the tag says what runs; or --allow-dirty marks it.",
+            code="Uncommitted",
+        )
+    now = datetime.now(UTC)
+    return check_tag(f"{tag}-dirty-{now:%Y%m%d%H%M%S}")
+
+
+def local_tag(folder: Path) -> str:
+    """The tag of an image that stays on this machine: `local` before the first commit."""
+    tag = _described(folder)
+    if tag is None:
+        return "local"
+    return check_tag(f"{tag}-dirty" if _changed(folder) else tag)
+
+
+def _described(folder: Path) -> str | None:
+    described = _git(folder, "describe", "--tags", "--always", "--abbrev=12", "HEAD")
+    return None if described is None else re.sub(r"[^A-Za-z0-9_.-]", "-", described)
+
+
+def _changed(folder: Path) -> list[str]:
+    lines = (_git(folder, "status", "--porcelain", "--", ".") or "").splitlines()
+    return [line[3:] for line in lines]
+
+
+def _git(folder: Path, *argv: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ("git", *argv),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise CmError(
+            f"git does not start: {error.strerror}", fix="Install git, or pass --tag.", code="NoGit"
+        ) from error
+    return done.stdout.rstrip() if done.returncode == 0 else None

@@ -1,0 +1,166 @@
+"""The query panel's JSON API, on loopback: the functions of the running module, and calls to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.local.function import CallResult, LocalFoundry
+from foundry_cm.local.function.foundry import LOOPBACK, bind, event_too_large
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_LOCAL_NAMES = {LOOPBACK, "localhost"}
+_STATUS = {
+    "UnknownFunction": 404,
+    "InvalidEvent": 400,
+    "NotJson": 400,
+    "EventTooLarge": 413,
+    "TimedOut": 504,
+    "NotReady": 503,
+    "ModuleDied": 503,
+    "Reloaded": 503,
+    "Stopped": 503,
+}
+
+
+def create_app(
+    foundry: LocalFoundry,
+    on_call: Callable[[str, CallResult | CmError], None] = lambda _name, _outcome: None,
+) -> web.Application:
+    """The application; `on_call` hears of every call and how it ended."""
+
+    async def functions(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(
+            {
+                "functions": [
+                    {
+                        "name": function.name,
+                        "signature": function.signature(),
+                        "schema": function.schema,
+                        "eventSchema": function.event_schema,
+                        "sampleEvent": function.sample_event(),
+                        "warnings": function.warnings(),
+                    }
+                    for function in foundry.functions.values()
+                ]
+            }
+        )
+
+    async def schemas(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(foundry.schemas)
+
+    async def status(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(
+            {
+                "replicas": [
+                    {
+                        "replica": replica.index,
+                        "state": replica.state,
+                        "running": len(foundry.jobs.held(replica.index)),
+                    }
+                    for replica in foundry.replicas
+                ],
+                "concurrency": foundry.settings.concurrency,
+                "queued": foundry.jobs.queued,
+            }
+        )
+
+    async def invoke(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        try:
+            result = await foundry.call(
+                name, await _event(request, foundry.max_bytes), _timeout(request)
+            )
+        except CmError as error:
+            on_call(name, error)
+            return _failure(error)
+        on_call(name, result)
+        return web.json_response(
+            {
+                "result": result.value,
+                "jobId": result.job_id,
+                "replica": result.replica,
+                "milliseconds": round(result.seconds * 1000, 3),
+                "queuedMilliseconds": round(result.queued_seconds * 1000, 3),
+            }
+        )
+
+    app = web.Application(middlewares=[_errors_as_json, _local_only], client_max_size=2**40)
+    app.router.add_get("/api/functions", functions)
+    app.router.add_get("/api/schemas", schemas)
+    app.router.add_get("/api/status", status)
+    app.router.add_post("/api/functions/{name}/invoke", invoke)
+    return app
+
+
+async def serve(app: web.Application, port: int) -> tuple[web.AppRunner, str]:
+    """Serve the panel on loopback; gives its runner, to be cleaned up, and its address."""
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    listener = bind(port)
+    await web.SockSite(runner, listener).start()
+    return runner, f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+
+
+@web.middleware
+async def _local_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse what a web page elsewhere could send through this person's browser."""
+    origin = request.headers.get("Origin")
+    names = {urlsplit(f"//{request.host}").hostname, urlsplit(origin).hostname if origin else None}
+    if names - {None} <= _LOCAL_NAMES and request.headers.get("Sec-Fetch-Site") != "cross-site":
+        return await handler(request)
+    raise web.HTTPForbidden(text="The query panel answers this machine only.")
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        reason = error.text or error.reason
+        return web.json_response(
+            {"error": {"code": "Http", "message": reason}}, status=error.status
+        )
+
+
+def _failure(error: CmError) -> web.Response:
+    body = {**error.as_json(), "exitCode": error.exit_code}
+    return web.json_response({"error": body}, status=_STATUS.get(error.code, 502))
+
+
+async def _event(request: web.Request, max_bytes: int) -> Any:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise event_too_large("is", max_bytes)
+    return parse_event(bytes(body), "the request")
+
+
+def parse_event(text: str | bytes, where: str) -> Any:
+    """The event in a JSON text (UTF-8); raises `CmError` with the line where it is not JSON."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        place = f"{where}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else where
+        what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise CmError(
+            f"The event is not JSON: {what}", where=place, code="NotJson", exit_code=USAGE
+        ) from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _timeout(request: web.Request) -> float | None:
+    given = request.query.get("timeout")
+    try:
+        return float(given) if given else None
+    except ValueError:
+        raise web.HTTPBadRequest(text=f"timeout={given} is not a number of seconds.") from None

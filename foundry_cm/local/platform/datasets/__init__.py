@@ -1,0 +1,1 @@
+"""Datasets of the local platform: their routes, and where they lie on disk."""

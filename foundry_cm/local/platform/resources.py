@@ -1,0 +1,137 @@
+"""The datasets, streams and media sets of one module, and where they lie on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from foundry_cm.local.platform.errors import ApiError
+
+Kind = Literal["dataset", "stream", "media_set"]
+
+DEFAULT_BRANCH = "master"
+STATE_FOLDER = ".cm"
+ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+NAMESPACE = uuid.UUID("9f0a4a2e-7c55-4c39-9c0b-3f6c1f1f7a10")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One input or output of a module, known to it by its alias.
+
+    An input is what a person put into `data/<alias>/` and is never written; an output lands in
+    `outputs/<alias>/`.
+    """
+
+    alias: str
+    kind: Kind = "dataset"
+    writable: bool = False
+
+    def __post_init__(self) -> None:
+        if not ALIAS.fullmatch(self.alias):
+            raise ValueError(f"not an alias: {self.alias!r}")
+
+    @property
+    def rid(self) -> str:
+        """The resource identifier: the same for the same alias, so runs can be compared."""
+        unique = uuid.uuid5(NAMESPACE, f"{self.kind}/{self.alias}/{self.writable}")
+        if self.kind == "media_set":
+            return f"ri.mio.main.media-set.{unique}"
+        return f"ri.foundry.main.dataset.{unique}"
+
+    def folder(self, root: Path) -> Path:
+        """Where the files of the default branch lie, for a person to open."""
+        return root / ("outputs" if self.writable else "data") / self.alias
+
+    def files(self, root: Path) -> list[Path]:
+        """The files of that folder, sorted, without those that a dot hides."""
+        folder = self.folder(root)
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        return [path for path in found if not _hidden(path.relative_to(folder))]
+
+    def state(self, root: Path) -> Path:
+        """The hidden folder with transactions; it goes when somebody deletes the output."""
+        if self.writable:
+            return self.folder(root) / STATE_FOLDER
+        return root / "outputs" / STATE_FOLDER / "inputs" / self.alias
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def new_rid(kind: str) -> str:
+    """A fresh resource identifier; those of transactions sort by time, as the platform's do."""
+    if kind == "transaction":
+        stamp = int(datetime.now(UTC).timestamp() * 1000)
+        tail = secrets.token_hex(8)
+        text = f"{stamp:012x}{tail}".rjust(32, "0")
+        return f"ri.foundry.main.transaction.{uuid.UUID(text)}"
+    return f"ri.foundry.main.{kind}.{uuid.uuid4()}"
+
+
+def derived_rid(kind: str, *parts: str) -> str:
+    """An identifier that follows from what it names."""
+    return f"ri.foundry.main.{kind}.{uuid.uuid5(NAMESPACE, '/'.join(parts))}"
+
+
+def now() -> str:
+    """The time as the API writes it."""
+    return iso(datetime.now(UTC).timestamp())
+
+
+def iso(timestamp: float) -> str:
+    """Seconds since the epoch as an ISO 8601 instant with milliseconds."""
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def checked_path(path: str) -> str:
+    """A path inside a dataset or media set, or an InvalidFilePath error.
+
+    Refused: absolute paths, `..`, empty parts, backslashes, control characters, and the folder
+    that holds our own state.
+    """
+    parts = path.split("/")
+    wrong = (
+        not path
+        or len(path) > 1000
+        or "\\" in path
+        or any(ord(letter) < 32 for letter in path)
+        or any(part in ("", ".", "..") or len(part.encode()) > 240 for part in parts)
+        or parts[0] == STATE_FOLDER
+        or PurePosixPath(path).is_absolute()
+    )
+    if wrong:
+        raise ApiError("InvalidFilePath", filePath=path)
+    return path
+
+
+def checked_branch(name: str) -> str:
+    """A branch name that can also name a folder, or an InvalidBranchName error."""
+    if not BRANCH.fullmatch(name):
+        raise ApiError("InvalidBranchName", branchName=name)
+    return name
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file in one step: the old text or the new one, never half of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """The value of a JSON file, or the default where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default

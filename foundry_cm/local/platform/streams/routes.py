@@ -1,0 +1,268 @@
+"""The routes of `client.streams`, and the raw stream-proxy ones of the documentation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from foundry_cm.local.platform.errors import ApiError
+from foundry_cm.local.platform.registry import REGISTRY
+from foundry_cm.local.platform.requests import json_body, preview
+from foundry_cm.local.platform.resources import DEFAULT_BRANCH
+from foundry_cm.local.platform.streams.store import Stream
+
+STREAMS = "/api/v2/streams/datasets/{dataset}/streams"
+SUBSCRIBER = "/subscribers/{subscriber}"
+
+
+def routes() -> list[web.RouteDef]:
+    """Every stream route.
+
+    With service discovery the client sends the high-scale ones to `stream_proxy`, with a static
+    host name to `api` (SDK: hostname_supplier), so both bases answer.
+    """
+    found = [
+        web.post(STREAMS, create),
+        web.get(f"{STREAMS}/{{branch}}", get),
+        web.post(f"{STREAMS}/{{branch}}/reset", reset),
+        web.post(f"{STREAMS}/{{branch}}/subscribers", create_subscriber),
+        web.delete(f"{STREAMS}/{{branch}}{SUBSCRIBER}", delete_subscriber),
+    ]
+    raw = "/stream-proxy/api/streams/{dataset}/branches/{branch}"
+    found += [
+        web.get(f"{raw}/records", raw_records, name="records-raw"),
+        web.post(f"{raw}/jsonRecord", raw_publish, name="publish-raw"),
+    ]
+    for base in ("api", "stream-proxy/api"):
+        scale = f"/{base}/v2/highScale/streams/datasets/{{dataset}}/streams/{{branch}}"
+        key = base.replace("/", "-")
+        found += [
+            web.get(f"{scale}/getEndOffsets", get_end_offsets, name=f"offsets-{key}"),
+            web.get(f"{scale}/getRecords", get_records, name=f"records-{key}"),
+            web.post(f"{scale}/publishRecord", publish_record, name=f"publish-one-{key}"),
+            web.post(f"{scale}/publishRecords", publish_records, name=f"publish-many-{key}"),
+            web.post(f"{scale}/publishBinaryRecord", publish_binary, name=f"publish-binary-{key}"),
+            web.post(f"{scale}{SUBSCRIBER}/readRecords", subscriber_read),
+            web.post(f"{scale}{SUBSCRIBER}/commitOffsets", subscriber_commit),
+            web.post(f"{scale}{SUBSCRIBER}/resetOffsets", subscriber_reset),
+            web.get(f"{scale}{SUBSCRIBER}/getReadPosition", subscriber_position),
+        ]
+    return found
+
+
+def _stream(request: web.Request, branch: str | None = None) -> Stream:
+    name = branch or request.match_info["branch"]
+    return request.app[REGISTRY].stream(request.match_info["dataset"], name)
+
+
+def _longs(offsets: dict[str, int]) -> dict[str, str]:
+    """Offsets as the API writes its longs: as text."""
+    return {partition: str(offset) for partition, offset in offsets.items()}
+
+
+def _with_offsets(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"offset": str(each["offset"]), "value": each["value"]} for each in records]
+
+
+def _check_view(stream: Stream, view: str | None) -> None:
+    if view and view != stream.view_rid:
+        raise ApiError("ViewNotFound", viewRid=view)
+
+
+# Streams
+
+
+async def create(request: web.Request) -> web.Response:
+    """Gives an output its schema; once, afterwards `reset` changes it."""
+    preview(request)
+    body = await json_body(request)
+    branch = body.get("branchName", DEFAULT_BRANCH)
+    stream = _stream(request, branch)
+    if stream.state["schema"] is not None:
+        raise ApiError("BranchAlreadyExists", datasetRid=stream.resource.rid, branchName=branch)
+    return _created(stream, body)
+
+
+async def reset(request: web.Request) -> web.Response:
+    """Empties a stream, with a new schema if one is given."""
+    preview(request)
+    stream = _stream(request)
+    body = await json_body(request)
+    return _created(stream, {"schema": stream.schema(), **body})
+
+
+def _created(stream: Stream, body: dict[str, Any]) -> web.Response:
+    if not stream.resource.writable:
+        raise stream.denied("CreateStreamPermissionDenied")
+    schema = body.get("schema") or {}
+    names = [each.get("name") for each in schema.get("fields", [])]
+    if not names or len(set(names)) != len(names):
+        raise ApiError("InvalidSchema", errorType="FIELDS", message="fields need distinct names")
+    kind = body.get("streamType") or "LOW_LATENCY"
+    stream.create(schema, int(body.get("partitionsCount") or 1), kind)
+    return web.json_response(stream.as_json())
+
+
+async def get(request: web.Request) -> web.Response:
+    """Schema, view and partitions."""
+    return web.json_response(_stream(request).as_json())
+
+
+async def get_end_offsets(request: web.Request) -> web.Response:
+    """The offset of the next record, by partition."""
+    preview(request)
+    stream = _stream(request)
+    _check_view(stream, request.query.get("viewRid"))
+    request.app[REGISTRY].activity.listed(stream.resource.alias)
+    return web.json_response(_longs(stream.end_offsets()))
+
+
+async def get_records(request: web.Request) -> web.Response:
+    """Records of one partition from an offset on."""
+    preview(request)
+    stream = _stream(request)
+    _check_view(stream, request.query.get("viewRid"))
+    try:
+        start, limit = int(request.query.get("startOffset", "0")), int(request.query["limit"])
+    except (KeyError, ValueError):
+        raise ApiError("InvalidParameterValue", status=400) from None
+    partition = request.query.get("partitionId", "0")
+    records = stream.records(partition, start, limit)
+    _note_read(request, stream, partition, records)
+    return web.json_response(_with_offsets(records))
+
+
+def _writable(request: web.Request, what: str) -> Stream:
+    stream = _stream(request)
+    if not stream.resource.writable:
+        raise stream.denied(f"Publish{what}ToStreamPermissionDenied")
+    return stream
+
+
+def _note_read(
+    request: web.Request, stream: Stream, partition: str, records: list[dict[str, Any]]
+) -> None:
+    if records:
+        start, stop = records[0]["offset"], records[-1]["offset"] + 1
+        alias = stream.resource.alias
+        request.app[REGISTRY].activity.read_records(alias, partition, start, stop)
+
+
+def _publish(request: web.Request, records: list[Any], what: str = "Record") -> web.Response:
+    stream = _writable(request, what)
+    if not all(isinstance(record, dict) for record in records):
+        raise ApiError("InvalidRequestBody", status=400)
+    stream.publish(records)
+    request.app[REGISTRY].activity.wrote(stream.resource.alias)
+    return web.Response(status=204)
+
+
+async def publish_record(request: web.Request) -> web.Response:
+    """Appends one record."""
+    body = await json_body(request)
+    _check_view(_stream(request), body.get("viewRid"))
+    return _publish(request, [body.get("record")])
+
+
+async def publish_records(request: web.Request) -> web.Response:
+    """Appends a batch; one record that does not fit refuses all of it (SDK)."""
+    body = await json_body(request)
+    _check_view(_stream(request), body.get("viewRid"))
+    return _publish(request, body.get("records") or [], "Records")
+
+
+async def publish_binary(request: web.Request) -> web.Response:
+    """Appends one record to a stream of a single binary field."""
+    stream = _writable(request, "BinaryRecord")
+    _check_view(stream, request.query.get("viewRid"))
+    stream.publish_binary(await request.read())
+    request.app[REGISTRY].activity.wrote(stream.resource.alias)
+    return web.Response(status=204)
+
+
+async def raw_records(request: web.Request) -> web.Response:
+    """`GET .../records` of the documentation: every record in a `value` envelope."""
+    stream = _stream(request)
+    found: list[dict[str, Any]] = []
+    for partition, end in stream.end_offsets().items():
+        start = 0
+        while start < end:
+            batch = stream.records(partition, start, end - start)
+            _note_read(request, stream, partition, batch)
+            found += [{"value": each["value"]} for each in batch]
+            start += len(batch)
+    request.app[REGISTRY].activity.listed(stream.resource.alias)
+    return web.json_response(found)
+
+
+async def raw_publish(request: web.Request) -> web.Response:
+    """`POST .../jsonRecord` of the documentation: the bare record is the body."""
+    try:
+        record = json.loads(await request.read())
+    except ValueError:
+        raise ApiError("InvalidRequestBody", status=400) from None
+    return _publish(request, [record])
+
+
+# Subscribers
+
+
+async def create_subscriber(request: web.Request) -> web.Response:
+    """Registers a reader whose offsets the platform keeps."""
+    preview(request)
+    body = await json_body(request)
+    stream = _stream(request)
+    created = stream.create_subscriber(str(body.get("subscriberId")), body.get("readPosition"))
+    return web.json_response({**created, "startOffsets": _longs(created["startOffsets"])})
+
+
+async def delete_subscriber(request: web.Request) -> web.Response:
+    """Forgets a reader."""
+    preview(request)
+    _stream(request).delete_subscriber(request.match_info["subscriber"])
+    return web.Response(status=204)
+
+
+async def subscriber_position(request: web.Request) -> web.Response:
+    """Where a reader is."""
+    preview(request)
+    return web.json_response(_longs(_stream(request).offsets(request.match_info["subscriber"])))
+
+
+async def subscriber_commit(request: web.Request) -> web.Response:
+    """Stores offsets for a reader."""
+    preview(request)
+    body = await json_body(request)
+    stream, name = _stream(request), request.match_info["subscriber"]
+    stream.set_offsets(name, body.get("offsets") or {})
+    return web.json_response(_longs(stream.offsets(name)))
+
+
+async def subscriber_reset(request: web.Request) -> web.Response:
+    """Moves a reader to a position."""
+    preview(request)
+    body = await json_body(request)
+    stream, name = _stream(request), request.match_info["subscriber"]
+    stream.offsets(name)
+    stream.set_offsets(name, stream.position(body.get("position") or {}))
+    return web.json_response(_longs(stream.offsets(name)))
+
+
+async def subscriber_read(request: web.Request) -> web.Response:
+    """The next records for a reader, by partition."""
+    preview(request)
+    body = await json_body(request)
+    stream, name = _stream(request), request.match_info["subscriber"]
+    offsets = stream.offsets(name)
+    limit = min(int(body.get("limit") or 100), 1000)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for partition in body.get("partitionIds") or list(offsets):
+        records = stream.records(partition, offsets.get(partition, 0), limit)
+        limit -= len(records)
+        _note_read(request, stream, partition, records)
+        found[partition] = _with_offsets(records)
+        if records and body.get("autoCommit"):
+            stream.set_offsets(name, {partition: records[-1]["offset"] + 1})
+    return web.json_response({"recordsByPartition": found})

@@ -1,0 +1,311 @@
+"""A stream: one file of JSON lines a partition, `partition-0.jsonl`; a record's offset is its line.
+
+An input's partitions are whatever `*.jsonl` lies in `data/<alias>/`, each known by its file's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foundry_cm.local.platform.errors import ApiError
+from foundry_cm.local.platform.resources import (
+    DEFAULT_BRANCH,
+    Resource,
+    derived_rid,
+    now,
+    read_json,
+    write_json,
+)
+
+RECORD_LIMIT_BYTES = 1_000_000
+"""SDK: "The maximum record size is 1MB for most enrollments" (RecordTooLarge)."""
+
+READ_LIMIT = 1000
+"""SDK: a subscriber reads at most 1000 records a call; for `get_records` inferred."""
+
+CHECKS = {
+    "boolean": lambda value: isinstance(value, bool),
+    "byte": lambda value: _integer(value, 8),
+    "short": lambda value: _integer(value, 16),
+    "integer": lambda value: _integer(value, 32),
+    "long": lambda value: _integer(value, 64) or (isinstance(value, str) and _digits(value)),
+    "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "double": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "string": lambda value: isinstance(value, str),
+    "binary": lambda value: isinstance(value, str),
+}
+
+
+def _integer(value: Any, bits: int) -> bool:
+    limit = 1 << (bits - 1)
+    return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
+
+
+def _digits(value: str) -> bool:
+    return value.lstrip("-").isdigit()
+
+
+@dataclass
+class _Index:
+    """Where the lines of a file begin, and how much of it has been looked at."""
+
+    starts: list[int] = field(default_factory=list)
+    end: int = 0
+
+
+class Stream:
+    """Partitions, schema and subscribers of one stream."""
+
+    def __init__(self, root: Path, resource: Resource) -> None:
+        self.resource = resource
+        self.folder = resource.folder(root)
+        self.store = resource.state(root)
+        self._lock = threading.Lock()
+        self._index: dict[Path, _Index] = {}
+        self._next = 0
+        self.state: dict[str, Any] = read_json(
+            self.store / "stream.json", {"schema": None, "partitions": 1, "type": "LOW_LATENCY"}
+        )
+        self.subscribers: dict[str, Any] = read_json(self.store / "subscribers.json", {})
+
+    @property
+    def view_rid(self) -> str:
+        """The stream's one view."""
+        return derived_rid("stream-view", self.resource.rid)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `Stream.get` shows it."""
+        return {
+            "branchName": DEFAULT_BRANCH,
+            "schema": self.schema(),
+            "viewRid": self.view_rid,
+            "partitionsCount": len(self.partitions()),
+            "streamType": self.state["type"],
+            "compressed": False,
+        }
+
+    def schema(self) -> dict[str, Any]:
+        """The schema that was set, or for an input the one of its first record (inferred)."""
+        known: dict[str, Any] | None = self.state["schema"]
+        if known is None and not self.resource.writable:
+            known = self._inferred_schema()
+        if known is None:
+            raise ApiError(
+                "InvalidStreamNoSchema",
+                status=400,
+                datasetRid=self.resource.rid,
+                branchName=DEFAULT_BRANCH,
+            )
+        return known
+
+    def create(self, schema: dict[str, Any], partitions: int, kind: str) -> None:
+        """Sets schema and partitions; what was published goes."""
+        with self._lock:
+            for path in self.partitions().values():
+                path.unlink(missing_ok=True)
+            self.state = {"schema": schema, "partitions": partitions, "type": kind}
+            self._index.clear()
+            write_json(self.store / "stream.json", self.state)
+
+    def partitions(self) -> dict[str, Path]:
+        """Partition ids with their files."""
+        if self.resource.writable:
+            names = [f"partition-{number}.jsonl" for number in range(self.state["partitions"])]
+            return {str(number): self.folder / name for number, name in enumerate(names)}
+        files = sorted(self.folder.glob("*.jsonl")) or [self.folder / "partition-0.jsonl"]
+        return {path.stem.removeprefix("partition-"): path for path in files}
+
+    def end_offsets(self) -> dict[str, int]:
+        """The offset of the next record of each partition."""
+        with self._lock:
+            return {name: len(self._lines(path)) for name, path in self.partitions().items()}
+
+    def records(self, partition: str, start: int, limit: int) -> list[dict[str, Any]]:
+        """Records with their offsets, from an offset on, at most `limit` of them."""
+        path = self.partitions().get(partition)
+        if path is None:
+            raise ApiError("PartitionNotFound", status=404, partitionId=partition)
+        with self._lock:
+            starts = self._lines(path)[start : start + max(0, min(limit, READ_LIMIT))]
+        if not starts:
+            return []
+        found = []
+        with path.open("rb") as file:
+            for offset, begin in enumerate(starts, start):
+                file.seek(begin)
+                found.append({"offset": offset, "value": _record(file.readline(), path, offset)})
+        return found
+
+    def publish(self, records: list[dict[str, Any]]) -> None:
+        """Appends records, all or none."""
+        lines: dict[str, list[bytes]] = {}
+        for record in records:
+            self._check(record)
+            line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+            if len(line) > RECORD_LIMIT_BYTES:
+                raise ApiError("RecordTooLarge")
+            lines.setdefault(self._partition(record), []).append(line)
+        with self._lock:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            paths = self.partitions()
+            for partition, added in lines.items():
+                self._lines(paths[partition])
+                with paths[partition].open("ab") as file:
+                    file.write(b"".join(line + b"\n" for line in added))
+
+    def publish_binary(self, body: bytes) -> None:
+        """Appends one record of the stream's only, binary field."""
+        fields = self.schema()["fields"]
+        if len(fields) != 1 or fields[0]["schema"]["dataType"].get("type") != "binary":
+            raise ApiError(
+                "RecordDoesNotMatchStreamSchema",
+                datasetRid=self.resource.rid,
+                branchName=DEFAULT_BRANCH,
+            )
+        self.publish([{fields[0]["name"]: base64.b64encode(body).decode()}])
+
+    def denied(self, name: str) -> ApiError:
+        """The error for a write to an input."""
+        parameters = {"datasetRid": self.resource.rid, "streamBranchName": DEFAULT_BRANCH}
+        return ApiError(name, status=403, **parameters)
+
+    # Subscribers
+
+    def create_subscriber(self, name: str, position: dict[str, Any] | None) -> dict[str, Any]:
+        """A named reader with offsets of its own; it begins at the latest record."""
+        with self._lock:
+            if name in self.subscribers:
+                raise ApiError(
+                    "SubscriberAlreadyExists",
+                    subscriberId=name,
+                    existingDatasetRid=self.resource.rid,
+                    existingBranchName=DEFAULT_BRANCH,
+                )
+        offsets = self.position(position or {"type": "latest"})
+        created = {
+            "subscriberId": name,
+            "readPosition": position,
+            "datasetRid": self.resource.rid,
+            "branchName": DEFAULT_BRANCH,
+            "viewRid": self.view_rid,
+            "startOffsets": offsets,
+            "createdTime": now(),
+        }
+        self.set_offsets(name, offsets, create=True)
+        return {key: value for key, value in created.items() if value is not None}
+
+    def offsets(self, name: str) -> dict[str, int]:
+        """Where a subscriber reads next."""
+        if name not in self.subscribers:
+            raise ApiError("SubscriberNotFound", subscriberId=name)
+        return {**dict.fromkeys(self.partitions(), 0), **self.subscribers[name]}
+
+    def set_offsets(self, name: str, offsets: dict[str, int], create: bool = False) -> None:
+        """Moves a subscriber."""
+        with self._lock:
+            if not create:
+                self.offsets(name)
+            self.subscribers[name] = {
+                **self.subscribers.get(name, {}),
+                **{partition: int(offset) for partition, offset in offsets.items()},
+            }
+            write_json(self.store / "subscribers.json", self.subscribers)
+
+    def delete_subscriber(self, name: str) -> None:
+        """Forgets a subscriber."""
+        with self._lock:
+            self.offsets(name)
+            del self.subscribers[name]
+            write_json(self.store / "subscribers.json", self.subscribers)
+
+    def position(self, position: dict[str, Any]) -> dict[str, int]:
+        """Offsets for `earliest`, `latest` or `specific`."""
+        if position.get("type") == "earliest":
+            return dict.fromkeys(self.partitions(), 0)
+        if position.get("type") == "specific":
+            return {key: int(value) for key, value in position["offsets"].items()}
+        return self.end_offsets()
+
+    # Inside
+
+    def _lines(self, path: Path) -> list[int]:
+        """Where each whole line begins; a last line that was cut short is dropped on output."""
+        size = path.stat().st_size if path.exists() else 0
+        index = self._index.setdefault(path, _Index())
+        if size < index.end:
+            index.starts.clear()
+            index.end = 0
+        if size == index.end:
+            return index.starts
+        with path.open("rb") as file:
+            file.seek(index.end)
+            for line in file:
+                if not line.endswith(b"\n") and self.resource.writable:
+                    os.truncate(path, index.end)
+                    break
+                if line.strip():
+                    index.starts.append(index.end)
+                index.end += len(line)
+        return index.starts
+
+    def _partition(self, record: dict[str, Any]) -> str:
+        count = self.state["partitions"]
+        keys = (self.state["schema"] or {}).get("keyFieldNames")
+        if keys:
+            text = json.dumps([record.get(key) for key in keys])
+            return str(zlib.crc32(text.encode()) % count)
+        self._next += 1
+        return str(self._next % count)
+
+    def _check(self, record: dict[str, Any]) -> None:
+        schema = self.state["schema"]
+        if schema is None:
+            return
+        fields = {each["name"]: each["schema"] for each in schema["fields"]}
+        fits = set(record) <= set(fields)
+        for name, wanted in fields.items():
+            value = record.get(name)
+            check = CHECKS.get(wanted["dataType"].get("type", ""))
+            if value is None:
+                fits = fits and wanted.get("nullable", True)
+            elif check is not None:
+                fits = fits and check(value)
+        if not fits:
+            raise ApiError(
+                "RecordDoesNotMatchStreamSchema",
+                datasetRid=self.resource.rid,
+                branchName=DEFAULT_BRANCH,
+            )
+
+    def _inferred_schema(self) -> dict[str, Any] | None:
+        for partition in self.partitions():
+            for record in self.records(partition, 0, 1):
+                fields = [
+                    {"name": name, "schema": {"nullable": True, "dataType": {"type": _type(value)}}}
+                    for name, value in record["value"].items()
+                ]
+                return {"fields": fields}
+        return None
+
+
+def _type(value: Any) -> str:
+    names = {bool: "boolean", int: "long", float: "double"}
+    return names.get(type(value), "string")
+
+
+def _record(line: bytes, path: Path, offset: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        where = f"{path.name}, record {offset}"
+        raise ApiError("MalformedRecord", status=500, message=f"{where}: not a JSON object")
+    return value

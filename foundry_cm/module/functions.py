@@ -1,0 +1,226 @@
+"""A function of a module, from the schema that the SDK posts: checks of events and results."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.module import datatypes, tracebacks
+
+
+@dataclass
+class Function:
+    """One function as the module declared it; `schema` is the element the SDK posted, untouched."""
+
+    schema: dict[str, Any]
+    name: str = field(init=False)
+    event_schema: dict[str, Any] = field(init=False)
+    output: datatypes.DataType = field(init=False)
+    _event_checker: Draft202012Validator = field(init=False, repr=False)
+    _result_checker: Draft202012Validator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises `CmError` where the posted schema is not of the documented shape."""
+        try:
+            self.name = self.schema["functionName"]
+            inputs = self.schema["inputs"]
+            self.event_schema = datatypes.record_schema(
+                {item["name"]: datatypes.json_schema(item["dataType"]) for item in inputs},
+                [item["name"] for item in inputs if item.get("required", True)],
+            )
+            self.output = self.schema["output"]["single"]["dataType"]
+            self._result_checker = datatypes.validator(datatypes.json_schema(self.output))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CmError(
+                f"The module posted a schema that Foundry cannot read: {error!r} in "
+                f"{json.dumps(self.schema)[:300]}",
+                fix="Post functionName, inputs and output as the official SDK does.",
+                code="InvalidSchema",
+            ) from None
+        self._event_checker = datatypes.validator(self.event_schema)
+
+    def check_event(self, event: Any) -> None:
+        """Raise `CmError` (`InvalidEvent`) where Foundry would refuse the event, naming the field."""
+        found = datatypes.problem(self._event_checker, event, "event")
+        if found:
+            what, fix = found
+            raise CmError(
+                f"{self.name} refused the event: {what}",
+                fix=fix or f"A valid event: cm event {self.name}",
+                code="InvalidEvent",
+                exit_code=USAGE,
+            )
+
+    def result_problem(self, value: Any) -> tuple[str, str | None] | None:
+        """What keeps a value from being the declared output, or None."""
+        return datatypes.problem(self._result_checker, value, "result")
+
+    def sample_event(self, *, edge: bool = False) -> dict[str, Any]:
+        """A valid event; with `edge`, extreme values and no field that may be left out."""
+        return {
+            item["name"]: datatypes.sample(item["dataType"], edge=edge)
+            for item in self.schema["inputs"]
+            if item.get("required", True) or not edge
+        }
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the declared output is a list, which a streaming function also declares."""
+        return self.output.get("type") == "list"
+
+    def signature(self) -> str:
+        """The function in one line, such as `search(query: string, limit: integer) -> list[record]`."""
+        inputs = ", ".join(f"{i['name']}: {_short(i['dataType'])}" for i in self.schema["inputs"])
+        return f"{self.name}({inputs}) -> {_short(self.output)}"
+
+    def warnings(self) -> list[str]:
+        """What the SDK accepts without complaint and then does otherwise than its author thinks.
+
+        Each is measured with SDK 0.34 and described in docs/parity.md.
+        """
+        found = []
+        if not self.schema["inputs"]:
+            found.append("it declares no inputs: annotate the event with a dataclass of your own")
+        for item in self.schema["inputs"]:
+            found += _type_warnings(item["dataType"], f"event.{item['name']}", incoming=True)
+        found += _type_warnings(self.output, "result", incoming=False)
+        return [f"{self.name}: {text}" for text in found]
+
+
+def _short(data_type: datatypes.DataType) -> str:
+    kind = str(data_type.get("type", "unknown"))
+    if kind == "anonymousCustomType":
+        return "record"
+    if kind == "optionalType":
+        return f"{_short(data_type['optionalType']['wrappedType'])} or null"
+    if kind in ("list", "set"):
+        return f"{kind}[{_short(datatypes.items_of(data_type))}]"
+    return kind
+
+
+def _type_warnings(data_type: datatypes.DataType, path: str, *, incoming: bool) -> list[str]:
+    found = []
+    for place, kind in datatypes.flatten(data_type, path):
+        if kind == "optionalType" and incoming:
+            found.append(f"{place} is Optional: what is inside reaches the handler unconverted")
+        if kind in ("set", "binary", "decimal") and not incoming:
+            found.append(f"{place} is declared as {kind}: the SDK cannot send such a result")
+    found += [
+        f"{place} has no fields: the SDK could not read its type"
+        for place in _empty(data_type, path)
+    ]
+    return found
+
+
+def _empty(data_type: datatypes.DataType, path: str) -> list[str]:
+    places = list(datatypes.flatten(data_type, path))
+    return [
+        place
+        for place, kind in places
+        if kind == "record" and not any(other.startswith(place + ".") for other, _ in places)
+    ]
+
+
+def read_result(function: Function | None, body: bytes, chunks: int) -> Any:
+    """The value in a posted result; `function` is None where the module declares no functions.
+
+    The SDK streams a result as JSON documents with nothing between them, and posts a failure as an
+    ordinary result, `{"exception": ...}` or `{"error": ...}`
+    (`compute_modules.client.internal_query_client`, SDK 0.34). A streamed result came in `chunks`,
+    one for each item; any other has 0. Raises `CmError` where the result is a failure, is not JSON,
+    or does not match the declared output.
+    """
+    streamed = chunks > 0
+    documents = _documents(body)
+    if chunks > len(documents) > 0 and any(isinstance(item, int | float) for item in documents):
+        raise CmError(
+            f"The {chunks} streamed items run together: as {body[:40]!r} nobody can tell them apart",
+            fix="Stream text or records, not bare numbers.",
+            code="InvalidResult",
+        )
+    if not documents and not streamed:
+        raise CmError("The result is empty, not JSON", code="InvalidResult", fix="Return a value.")
+    whole = documents[0] if len(documents) == 1 else documents
+    declared = function.output if function else {}
+    failed = documents[-1] if documents else None
+    if isinstance(failed, dict) and len(failed) == 1 and _is_envelope(failed, declared):
+        raise _handler_failure(str(next(iter(failed.values()))))
+    if function is None:
+        return whole
+    found = function.result_problem(whole)
+    if found and function.is_list and streamed:
+        whole = documents
+        found = function.result_problem(whole)
+    if found:
+        what, fix = found
+        raise CmError(
+            f"{function.name} gave a result that does not match its declared output: {what}",
+            fix=fix
+            or f"Return what the handler's return annotation says: {_short(function.output)}.",
+            code="InvalidResult",
+        )
+    return whole
+
+
+def _is_envelope(result: dict[str, Any], declared: datatypes.DataType) -> bool:
+    """Whether a result is the SDK's failure envelope, not a record that declares such a field."""
+    key = next(iter(result))
+    if key not in ("exception", "error") or not isinstance(result[key], str):
+        return False
+    record = datatypes.items_of(declared) if declared.get("type") == "list" else declared
+    return key not in record.get("anonymousCustomType", {}).get("fields", {})
+
+
+def _handler_failure(text: str) -> CmError:
+    failure = tracebacks.read(text)
+    hint = None
+    if "Circular reference detected" in text or "not JSON serializable" in text:
+        hint = "A NumPy value, set, bytes or Decimal is in the result: return plain Python values."
+    return CmError(
+        failure.summary,
+        where=failure.where,
+        fix=hint,
+        code="HandlerFailed",
+        details=failure.trimmed,
+    )
+
+
+def _documents(body: bytes) -> list[Any]:
+    """The JSON documents in a body, which may stand one after the other with nothing between."""
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CmError(
+            f"The result is {len(body)} bytes that are not JSON", code="InvalidResult"
+        ) from None
+    documents, position = [], 0
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
+            continue
+        try:
+            document, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise CmError(
+                f"The result is not JSON: {error.msg} at character {error.pos} of "
+                f'"{text[max(0, error.pos - 20) : error.pos + 20]}"',
+                code="InvalidResult",
+            ) from None
+        documents.append(document)
+    return documents
+
+
+def _refuse_constant(name: str) -> float:
+    raise CmError(
+        f"The result holds {name}, which is not JSON",
+        fix="Return another number, such as -1.0, where there is no value"
+        if math.isnan(float(name))
+        else "Return a finite number",
+        code="InvalidResult",
+    )
