@@ -17,12 +17,12 @@ ANSWERS = ".copier-answers.yml"
 _CHECKSUM = re.compile(r"^# sha256 (?P<sum>[0-9a-f]{64}) (?P<file>.+)$")
 _SKIPPED = {".git", ".venv", "node_modules", "__pycache__", ".cm"}
 _INSTEAD = {
-    "src/startup.py": "do it in src/app.py, at module level or just before start()",
-    "src/results.py": "convert the value in the handler, before it is returned",
-    "src/weights.py": "load other files in src/app.py, beside the model",
-    "src/device.py": "choose another device in src/app.py, where the model is loaded",
-    "src/sources.py": "wrap its functions in src/app.py, or answer `sources` anew",
-    "src/platform_api.py": "wrap platform() in src/app.py",
+    "src/cmkit/functions/start.py": "do it in src/app.py, at module level or just before start()",
+    "src/cmkit/functions/results.py": "convert the value in the handler, before it is returned",
+    "src/cmkit/model/weights.py": "load other files in src/app.py, beside the model",
+    "src/cmkit/model/device.py": "choose another device in src/app.py, where the model is loaded",
+    "src/cmkit/sources.py": "wrap its functions in src/app.py, or answer `sources` anew",
+    "src/cmkit/platform.py": "wrap platform() in src/app.py",
     "requirements-template.txt": "put the line into requirements.txt",
 }
 

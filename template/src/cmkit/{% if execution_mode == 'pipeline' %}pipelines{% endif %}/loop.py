@@ -1,0 +1,241 @@
+"""The loop of the module.
+
+It reads what is new in the inputs, passes it through process() in batches, writes the outputs, and
+waits for more. It is killed at any time without losing or doubling a row: see outputs.py.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pyarrow as pa
+from compute_modules.resources import get_pipeline_resources
+
+from ..platform import platform
+from ..startup import SRC
+from .formats import PARQUET_ROWS, check_format
+from .inputs import Chunk, Source, files, partitions
+from .media import MediaSetError, MediaSource
+from .outputs import DatasetTarget, SecondWriter, StreamTarget, Target
+from .records import Rejected, SchemaError, as_text, check_result, foundry_fields, schema_of
+
+HEARTBEAT_SECONDS = 60
+COMMIT_ROWS = 1_000_000
+COMMIT_SECONDS = 60
+RECORD_CHARACTERS = 10_000
+COUNTED = ("rows in", "rows out", "errors")
+
+log = logging.getLogger(__name__)
+
+Process = Callable[[Any], Any]
+
+
+def run(process: Process, reads: type, writes: type) -> None:
+    """Turn rows of the class `reads` into rows of the class `writes`, until Foundry stops the container."""
+    if "RESOURCE_ALIAS_MAP" not in os.environ:
+        sys.exit("This module runs inside Foundry. To run it on this machine: cm run")
+    stop = threading.Event()
+
+    def on_signal(signum: int, _frame: FrameType | None) -> None:
+        log.info("Stopping on %s", signal.Signals(signum).name)
+        stop.set()
+
+    # Process 1 of a container ignores these signals unless it handles them.
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        Pipeline(process, reads, writes, stop).run()
+    except (MediaSetError, SchemaError, SecondWriter) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+class Pipeline:
+    """Inputs, outputs and counts of one run."""
+
+    def __init__(self, process: Process, reads: type, writes: type, stop: threading.Event) -> None:
+        settings = json.loads((SRC / "resources.json").read_text(encoding="utf-8"))
+        self.process = process
+        self.reads = schema_of(reads)
+        self.writes = schema_of(writes)
+        self.stop = stop
+        self.poll_seconds = float(os.environ.get("POLL_SECONDS", settings["poll_seconds"]))
+        self.batch_rows = int(settings.get("batch_rows", PARQUET_ROWS))
+        self.counts: Counter[str] = Counter()
+        self.pending, self.committed = 0, time.monotonic()
+        self.inputs = settings["inputs"]
+        self.client = platform()
+        self.resources = get_pipeline_resources()
+        wanted = [*self.inputs, *settings["outputs"], settings["errors"]]
+        if missing := [alias for alias in wanted if alias not in self.resources]:
+            sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
+        self.errors = self._dataset(settings["errors"], ".jsonl", [])
+        self.media = {
+            alias: MediaSource(self.client, alias, self.resources[alias], self.errors)
+            for alias, kind in self.inputs.items()
+            if kind == "media_set"
+        }
+        self.outputs: list[Target] = []
+        columns = foundry_fields(writes)
+        for alias, kind in settings["outputs"].items():
+            if kind == "stream":
+                self.outputs.append(
+                    StreamTarget(self.client, alias, self.resources[alias], self.errors)
+                )
+            else:
+                suffix = f".{settings['output_format']}"
+                check_format(suffix, self.writes)
+                self.outputs.append(self._dataset(alias, suffix, columns))
+
+    def _dataset(self, alias: str, suffix: str, columns: list[Any]) -> DatasetTarget:
+        return DatasetTarget(self.client, alias, self.resources[alias], suffix, columns)
+
+    @property
+    def datasets(self) -> list[DatasetTarget]:
+        """Outputs that commit; the errors come last, for they say how far the streams are."""
+        return [
+            *(target for target in self.outputs if isinstance(target, DatasetTarget)),
+            self.errors,
+        ]
+
+    def run(self) -> None:
+        """Poll, until told to stop. The process stays alive when there is nothing to do."""
+        for target in self.datasets:
+            target.recover()
+        for source in self.media.values():
+            source.recover()
+        beat = time.monotonic()
+        while not self.stop.is_set():
+            before = self.counts.copy()
+            self.poll()
+            if self.counts != before or time.monotonic() - beat >= HEARTBEAT_SECONDS:
+                beat = time.monotonic()
+                log.info("Alive: %s", ", ".join(f"{self.counts[name]} {name}" for name in COUNTED))
+            self.stop.wait(self.poll_seconds)
+        log.info("Stopped")
+
+    def poll(self) -> None:
+        """Take in everything that is new, and commit it."""
+        try:
+            self._look()
+            for source in self._sources():
+                self._take(source)
+                if self.stop.is_set():
+                    break
+            self._commit()
+        except BaseException:
+            for target in self.datasets:
+                self._abandon(target)
+            raise
+
+    def _look(self) -> None:
+        """Write down what is new in the media sets, before anything of it is read."""
+        for source in self.media.values():
+            source.look()
+        self._commit()
+
+    def _abandon(self, target: DatasetTarget) -> None:
+        try:
+            target.abort()
+        except Exception:
+            log.warning("%s: the transaction stays open; the next start aborts it", target.alias)
+
+    def _sources(self) -> Iterator[Source]:
+        yield from self.media.values()
+        for alias, kind in self.inputs.items():
+            if alias not in self.media:
+                resource = self.resources[alias]
+                if kind == "stream":
+                    yield from partitions(self.client, alias, resource)
+                else:
+                    yield from files(self.client, alias, resource, self.batch_rows)
+
+    def _take(self, source: Source) -> None:
+        """Read one source from where the output that is furthest behind stands."""
+        behind = [target for target in self._targets() if not target.positions.done(source.name)]
+        if not behind:
+            return
+        # After a stop between two commits one output is ahead: it gets no row a second time.
+        starts = sorted({target.positions.row(source.name) for target in behind})
+        for start, stop in zip(starts, [*starts[1:], None], strict=True):
+            lacking = [target for target in behind if target.positions.row(source.name) <= start]
+            for chunk in source.chunks(self.reads, start, stop):
+                # The end of a source needs no commit of its own.
+                waited = time.monotonic() - self.committed
+                if not chunk.last and (self.pending >= COMMIT_ROWS or waited >= COMMIT_SECONDS):
+                    self._commit()
+                self._write(chunk, lacking)
+                self.pending += chunk.stop - chunk.start
+                if self.stop.is_set():
+                    return
+
+    def _targets(self) -> list[Target]:
+        return [*self.outputs, self.errors]
+
+    def _write(self, chunk: Chunk, lacking: list[Target]) -> None:
+        """Process a chunk and give it to every target that lacks it."""
+        rows, failed = self._process(chunk)
+        rejected = chunk.rejected + failed
+        for target in lacking:
+            if target is not self.errors:
+                rejected = rejected + target.write(chunk, rows)
+                self.counts["rows out"] += len(rows)
+        if self.errors in lacking:
+            self.errors.write(chunk, _error_table(rejected))
+            self.counts["errors"] += len(rejected)
+        self.counts["rows in"] += len(chunk.table) + len(chunk.rejected)
+
+    def _process(self, chunk: Chunk) -> tuple[Any, list[Rejected]]:
+        if not len(chunk.table):
+            return self.writes.empty_table(), []
+        try:
+            return check_result(self.process(chunk.table), self.writes), []
+        except SchemaError:
+            raise
+        except Exception as error:
+            log.warning("%s: process() failed and is tried again: %r", chunk.source, error)
+        return self._split(chunk, chunk.table, 0)
+
+    def _split(self, chunk: Chunk, table: Any, first: int) -> tuple[Any, list[Rejected]]:
+        """Process ever smaller parts, until the row that fails stands alone."""
+        try:
+            return check_result(self.process(table), self.writes), []
+        except SchemaError:
+            raise
+        except Exception as error:
+            if len(table) == 1:
+                reason = f"process() raised {type(error).__name__}: {error}"
+                return self.writes.empty_table(), [
+                    Rejected(reason, chunk.place(first), as_text(table, 0))
+                ]
+        half = len(table) // 2
+        rows, refused = self._split(chunk, table.slice(0, half), first)
+        more_rows, more_refused = self._split(chunk, table.slice(half), first + half)
+        return pa.concat_tables([rows, more_rows]), refused + more_refused
+
+    def _commit(self) -> None:
+        # The last uploads of one output go on while another one commits.
+        for target in reversed(self.datasets):
+            target.flush()
+        for target in self.datasets:
+            target.commit()
+        self.pending, self.committed = 0, time.monotonic()
+
+
+def _error_table(rejected: list[Rejected]) -> Any:
+    columns = ("reason", "origin", "record")
+    return pa.table(
+        {
+            name: pa.array(
+                [getattr(each, name)[:RECORD_CHARACTERS] for each in rejected], pa.string()
+            )
+            for name in columns
+        }
+    )
