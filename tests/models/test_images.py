@@ -1,7 +1,7 @@
 """An image is read by reference, or a code and a reason say why it is not."""
 
 import base64
-import importlib.util
+import importlib
 import io
 import sys
 from collections.abc import Iterator
