@@ -22,7 +22,15 @@ FOUNDRY_TYPES = {str: "STRING", int: "LONG", float: "DOUBLE", bool: "BOOLEAN"}
 USABLE = "use str, int, float, bool or a list of one of them"
 
 
-class SchemaError(Exception):
+class EndError(Exception):
+    """What ends the module: no row is to blame, and its message says what to do."""
+
+
+class SettingsError(EndError):
+    """resources.json asks for what this module cannot do."""
+
+
+class SchemaError(EndError):
     """A column is missing or has another type than its record class says."""
 
 
