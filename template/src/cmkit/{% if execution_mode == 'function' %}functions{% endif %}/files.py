@@ -37,8 +37,9 @@ def _with_functions() -> Iterator[tuple[Path, int]]:
             nodes = ast.walk(ast.parse(path.read_bytes()))
         except (SyntaxError, ValueError):
             continue  # no code, so nothing that could be served
-        if lines := [node.lineno for node in nodes if isinstance(node, ast.FunctionDef) and _is_served(node)]:
-            yield path, min(lines)
+        served = [node for node in nodes if isinstance(node, ast.FunctionDef) and _is_served(node)]
+        if served:
+            yield path, min(node.lineno for node in served)
 
 
 def _is_served(node: ast.FunctionDef) -> bool:
