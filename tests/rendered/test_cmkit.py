@@ -84,7 +84,7 @@ def test_a_function_is_served_beside_files_of_any_name(render: Render, tmp_path:
     module = render(tmp_path, example="blank")
     with_names_of_the_template(module)
     app = module / "src/app.py"
-    text = app.read_text().replace("\nfrom cmkit", "\nfrom records import OWNER\nfrom cmkit", 1)
+    text = app.read_text().replace("\nfrom cmkit", "\nfrom startup import OWNER\nfrom cmkit", 1)
     app.write_text(text.replace("text=event.text", "text=OWNER"))
     with Foundry(module, SERVED) as foundry:
         assert foundry.call("process", {"text": ""})["text"] == "mine"
@@ -96,7 +96,7 @@ def test_a_pipeline_runs_beside_files_of_any_name(render: Render, tmp_path: Path
     with_names_of_the_template(module)
     app = module / "src/app.py"
     app.write_text(
-        app.read_text().replace("\nfrom cmkit", "\nfrom records import OWNER\nfrom cmkit", 1)
+        app.read_text().replace("\nfrom cmkit", "\nfrom startup import OWNER\nfrom cmkit", 1)
     )
     pipeline = Pipeline(module, tmp_path / "root")
     pipeline.put("input", "a.jsonl", '{"text": "one"}\n')
