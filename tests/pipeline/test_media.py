@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from foundry_cm.local.platform import media as media_routes
+from foundry_cm.local.platform.media import routes as media_routes
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 from tests.pipeline.conftest import MakePipeline, refused, replace_process, texts
