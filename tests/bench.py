@@ -15,7 +15,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from tests.conftest import commit, git, snapshot
 from tests.template.conftest import FIRST, history_in, module_of, quiet_update
 from tests.template.test_update import ANSWERS, edit, lines_of_mine, releases

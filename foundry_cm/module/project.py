@@ -17,6 +17,7 @@ from foundry_cm.errors import USAGE, CmError, near_miss
 _KEYS = {
     "command": list,
     "concurrency": int,
+    "data": dict,
     "enrollment-host": str,
     "image": str,
     "image-budget-mb": (int, float),
@@ -121,6 +122,11 @@ class Project:
     def application(self) -> bool:
         """Whether it has application permissions: a service user of its own on the platform."""
         return bool(self.options.get("permissions") == "application")
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Kinds of folders in `data/`, by name; only for those that are not known by what they hold."""
+        return dict(self.options.get("data", {}))
 
     @property
     def watched(self) -> Path:

@@ -19,7 +19,7 @@ import pytest
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
 from foundry_cm.image.launch import launcher
-from foundry_cm.local.function import CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.module.project import Project
 from foundry_cm.testing import _Log
 from tests.conftest import Render

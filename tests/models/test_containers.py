@@ -15,7 +15,7 @@ import pytest
 
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
-from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.replica import Launch
 from foundry_cm.testing import _Log
 from tests.conftest import Render

@@ -99,7 +99,7 @@ def test_weights_are_downloaded_before_anything_is_read(
     pipeline = Pipeline(folder, tmp_path)
     put(pipeline, "a", ["pump"])
     assert pipeline.run().written["output"] == 1
-    lines = list(pipeline.output)
+    lines = pipeline.output.splitlines()
     assert any("verified, in" in line for line in lines)
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert any(line in each for each in lines)

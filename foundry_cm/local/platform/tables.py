@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from foundry_cm.local.platform.datasets.store import FileEntry
+from foundry_cm.local.platform.datasets.dataset import FileEntry
 from foundry_cm.local.platform.errors import ApiError
 
 if TYPE_CHECKING:
