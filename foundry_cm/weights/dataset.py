@@ -13,8 +13,8 @@ from foundry_sdk import (
     UnauthorizedError,
 )
 
-from foundry_cm.weights.download import Body, TransientError
-from foundry_cm.weights.lock import WeightsError
+from .download import Body, TransientError
+from .lock import WeightsError
 
 
 class DatasetOrigin:

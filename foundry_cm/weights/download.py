@@ -14,7 +14,7 @@ import requests
 import stamina
 from filelock import FileLock, Timeout
 
-from foundry_cm.weights.lock import Lock, WeightFile, WeightsError, sha256_of, verify
+from .lock import Lock, WeightFile, WeightsError, sha256_of, verify
 
 ATTEMPTS = 8
 # A connection that breaks loses at most this much of what had arrived.
