@@ -153,7 +153,7 @@ def declared(name: str, output: dict[str, Any], **inputs: dict[str, Any]) -> dic
     ],
 )  # fmt: skip
 def test_each_kind_of_change_is_told(
-    before: dict, after: dict, change: list[tuple[bool, str]]
+    before: dict[str, Any], after: dict[str, Any], change: list[tuple[bool, str]]
 ) -> None:
     assert list(changes([before], [after])) == change
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Render
+from tests.models import debian_torch
 from tests.models.hub import COMMIT, Hub, running_hub
 
 REPO = "acme/small"
@@ -109,9 +110,6 @@ def embedding_modules(
 @pytest.fixture(scope="session")
 def detector() -> Path:
     """The checkpoint that finds squares and circles, trained once; skips the test where it cannot be."""
-    pytest.importorskip("PIL", reason=MODELS_MISSING)
-    from tests.models import debian_torch
-
     return debian_torch.trained_detector()
 
 

@@ -7,15 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from foundry_cm.testing import Pipeline
 from tests.conftest import Render
-from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
+from tests.models.conftest import check_rendered, pull_weights
 from tests.models.hub import Hub
 from tests.models.test_embedding import TEXTS
-
-np = pytest.importorskip("numpy", reason=MODELS_MISSING)
 
 pytestmark = pytest.mark.slow
 

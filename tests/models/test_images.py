@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import Render
-from tests.models.conftest import MODELS_MISSING
 from tests.models.local_platform import DATASET, ITEM, MEDIA_SET, Platform, running_platform
-
-Image = pytest.importorskip("PIL.Image", reason=MODELS_MISSING)
-pytest.importorskip("foundry_sdk", reason=MODELS_MISSING)
-pytest.importorskip("external_systems", reason=MODELS_MISSING)
 
 
 def picture(width: int = 40, height: int = 30, form: str = "PNG", **options: Any) -> bytes:

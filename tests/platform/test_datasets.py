@@ -13,6 +13,8 @@ from foundry_sdk.v2.core.models import DatasetFieldSchema, DatasetSchema
 from foundry_sdk.v2.datasets import errors
 from pyarrow import parquet
 
+from foundry_cm.local.platform import REGISTRY
+from foundry_cm.local.platform.datasets.store import OutputDataset
 from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
@@ -172,15 +174,15 @@ def test_history_is_newest_first_and_preview_only(platform: LocalPlatform, clien
 
 
 def test_a_job_tells_the_build_systems_transaction(platform: LocalPlatform, client: Any) -> None:
-    from foundry_cm.local.platform import REGISTRY
-
     rid = platform.rid("output")
     transaction = client.datasets.Dataset.Transaction
     own = transaction.create(rid, transaction_type="APPEND")
     assert transaction.job(rid, own.rid, preview=True) is None
     transaction.abort(rid, own.rid)
     job = "ri.foundry.main.job.00000000-0000-0000-0000-000000000001"
-    theirs = platform.app[REGISTRY].dataset(rid).open("master", "APPEND", job=job)
+    output = platform.app[REGISTRY].dataset(rid)
+    assert isinstance(output, OutputDataset)
+    theirs = output.open("master", "APPEND", job=job)
     assert transaction.job(rid, theirs.rid, preview=True) == job
     assert transaction.build(rid, theirs.rid, preview=True) == job.replace(".job.", ".build.")
     with pytest.raises(errors.CommitTransactionPermissionDenied):

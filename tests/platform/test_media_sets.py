@@ -10,7 +10,7 @@ import httpx
 import pytest
 from foundry_sdk import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
-from foundry_cm.local.platform import media, media_store
+from foundry_cm.local.platform.media import routes, store
 from tests.platform.conftest import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
@@ -70,8 +70,8 @@ def test_a_path_is_replaced_and_cleared(platform: LocalPlatform, client: Any) ->
 def test_ten_thousand_items_are_the_limit(
     platform: LocalPlatform, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert media_store.TRANSACTION_LIMIT == 10_000
-    monkeypatch.setattr(media_store, "TRANSACTION_LIMIT", 3)
+    assert store.TRANSACTION_LIMIT == 10_000
+    monkeypatch.setattr(store, "TRANSACTION_LIMIT", 3)
     rid = platform.rid("pictures")
     transaction = client.media_sets.MediaSet.create(rid, preview=True)
     for number in range(3):
@@ -129,7 +129,7 @@ LATEST = {"type": {"type": "fromLatest", "fromLatest": {}}}
 def test_the_listing_of_foundrys_own_pages(
     platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(routes, "PAGE_ITEMS", 2)
     for number, name in enumerate(("old.jpg", "b/new.jpg", "mid.jpg")):
         path = platform.root / "data/images" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -285,7 +285,6 @@ class TestRenderedModule:
 
     @pytest.mark.parametrize("value", ["numpy.float32(0.5)", "numpy.array(0.5)"])
     def test_7_numpy_number_is_sent_as_a_number(self, module: Path, value: str) -> None:
-        pytest.importorskip("numpy")
         with self.edit(
             module, "score=0.0", f"score=__import__('numpy').{value.split('.', 1)[1]}"
         ) as foundry:
