@@ -3,8 +3,9 @@
 from foundry_cm.local.platform.app import create_platform
 from foundry_cm.local.platform.faults import Faults, parse_fault
 from foundry_cm.local.platform.registry import REGISTRY, Activity, Registry
-from foundry_cm.local.platform.resources import Kind, Resource
+from foundry_cm.local.platform.resources import Resource
 from foundry_cm.local.platform.tokens import TOKENS, Tokens
+from foundry_cm.module.resources import Kind
 
 __all__ = [
     "REGISTRY",
