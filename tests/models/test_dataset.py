@@ -14,10 +14,11 @@ from foundry_cm.weights.pull import pull
 from foundry_cm.weights.request import check
 from tests.conftest import Render
 from tests.models.conftest import Module
+from tests.models.hub import safetensors
 from tests.models.local_platform import DATASET, TOKEN, TRANSACTION, Platform, running_platform
-from tests.models.test_weights import silent
+from tests.models.weights import silent
 
-CONTENT = {"model.safetensors": os.urandom(300_000), "config.json": b"{}\n"}
+CONTENT = {"model.safetensors": safetensors(300_000), "config.json": b"{}\n"}
 
 
 @pytest.fixture(autouse=True)
