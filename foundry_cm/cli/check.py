@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from foundry_cm import checks
+from foundry_cm.checks import Finding
 from foundry_cm.cli.console import err, say, show_json
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import FAILURE
@@ -24,26 +25,34 @@ def check(
 ) -> None:
     """Look for what an update left to do, and for edits in files that an update replaces.
 
-    Finds conflict markers, .rej files, edited files of the template and an edited answers file.
-    Exit code 1 where there is anything.
+    Exit code 1 where there is anything to mend; a notice is only told.
     """
     found = checks.run(Project.read(folder).folder)
     if format == "json":
-        show_json(
-            [
-                {"check": name, "file": f.file, "line": f.line, "what": f.what, "fix": f.fix}
-                for name, f in found
-            ]
-        )
+        show_json([_as_json(name, finding) for name, finding in found])
     for name, finding in found:
         if format == "github":
-            text = f"{finding.what}. {finding.fix}"
-            typer.echo(f"::error file={finding.file},line={finding.line},title={name}::{text}")
+            level = "notice" if finding.notice else "error"
+            place = f"file={finding.file},line={finding.line},title={name}"
+            typer.echo(f"::{level} {place}::{finding.what}. {finding.fix}")
         elif format == "text":
-            err.print(Text.assemble((f"{name}: ", "bold red"), finding.what))
+            style = "bold yellow" if finding.notice else "bold red"
+            label = "notice" if finding.notice else name
+            err.print(Text.assemble((f"{label}: ", style), finding.what))
             err.print(Text.assemble(("where: ", "bold"), finding.where))
             err.print(Text.assemble(("fix:   ", "bold"), finding.fix))
-    if found:
+    if not all(finding.notice for _, finding in found):
         raise typer.Exit(FAILURE)
     if format == "text":
-        say(f"{len(checks.CHECKS)} checks found nothing", "green")
+        say(f"{len(checks.CHECKS)} checks found nothing to mend", "green")
+
+
+def _as_json(name: str, finding: Finding) -> dict[str, str | int]:
+    return {
+        "check": name,
+        "level": "notice" if finding.notice else "error",
+        "file": finding.file,
+        "line": finding.line,
+        "what": finding.what,
+        "fix": finding.fix,
+    }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 from foundry_cm.errors import CmError
 from foundry_cm.image.image import check_tag
+from foundry_cm.module.git import git
 
 
 def tag_from_git(folder: Path, *, allow_dirty: bool = False) -> str:
@@ -51,26 +51,10 @@ def local_tag(folder: Path) -> str:
 
 
 def _described(folder: Path) -> str | None:
-    described = _git(folder, "describe", "--tags", "--always", "--abbrev=12", "HEAD")
+    described = git(folder, "describe", "--tags", "--always", "--abbrev=12", "HEAD")
     return None if described is None else re.sub(r"[^A-Za-z0-9_.-]", "-", described)
 
 
 def _changed(folder: Path) -> list[str]:
-    lines = (_git(folder, "status", "--porcelain", "--", ".") or "").splitlines()
+    lines = (git(folder, "status", "--porcelain", "--", ".") or "").splitlines()
     return [line[3:] for line in lines]
-
-
-def _git(folder: Path, *argv: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ("git", *argv),
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise CmError(
-            f"git does not start: {error.strerror}", fix="Install git, or pass --tag.", code="NoGit"
-        ) from error
-    return done.stdout.rstrip() if done.returncode == 0 else None

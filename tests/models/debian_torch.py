@@ -25,7 +25,7 @@ SUITE = "trixie"
 PACKAGES = "python3,python3-pip,python3-venv,python3-torch,python3-torchvision,ca-certificates"
 REQUIREMENTS = [
     "ultralytics-opencv-headless==8.4.190",
-    "foundry-compute-modules[sources]>=0.31,<0.35",
+    "foundry-compute-modules[sources]>=0.34,<0.35",
     "foundry-platform-sdk>=1.111,<2",
     "filelock>=3.16,<5",
     "mypy>=1.18,<3",

@@ -30,7 +30,7 @@ CU130 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 
 @pytest.mark.parametrize("gpu", ["none", *CARDS])
 def test_torch_comes_from_the_index_of_the_card(render: Render, gpu: str) -> None:
-    lines = (render(example="embedding", gpu=gpu) / "requirements-torch.txt").read_text()
+    lines = (render(example="embedding", gpu=gpu) / "requirements-template-torch.txt").read_text()
     wanted = {
         "none": ("whl/cpu", "torch>=2.6,<3"),
         "v100": ("whl/cu126", "torch>=2.6,<2.15"),
@@ -53,8 +53,8 @@ def test_base_image_brings_no_second_cuda(render: Render, gpu: str, multi_stage:
 
 
 def device_module(render: Render, gpu: str) -> Any:
-    """src/device.py of a module for a GPU, imported."""
-    path = render(example="embedding", gpu=gpu) / "src" / "device.py"
+    """src/cmkit/model/device.py of a module for a GPU, imported."""
+    path = render(example="embedding", gpu=gpu) / "src/cmkit/model/device.py"
     spec = importlib.util.spec_from_file_location(f"device_{gpu}", path)
     assert spec
     assert spec.loader

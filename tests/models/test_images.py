@@ -1,7 +1,7 @@
 """An image is read by reference, or a code and a reason say why it is not."""
 
 import base64
-import importlib.util
+import importlib
 import io
 import sys
 from collections.abc import Iterator
@@ -36,20 +36,15 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest.fixture
 def images(render: Render, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """src/images.py of a module, as it is after its start."""
+    """The package cmkit.images of a module, as it is after its start."""
     for name, value in platform.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("FOUNDRY_HOSTNAME", raising=False)
     monkeypatch.delenv("FOUNDRY_TOKEN", raising=False)
-    path = render(example="yolo") / "src" / "images.py"
-    spec = importlib.util.spec_from_file_location("rendered_images", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.syspath_prepend(path.parent)
-    monkeypatch.delitem(sys.modules, "platform_api", raising=False)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(render(example="yolo") / "src")
+    for name in [name for name in sys.modules if name.split(".")[0] == "cmkit"]:
+        monkeypatch.delitem(sys.modules, name)
+    return importlib.import_module("cmkit.images")
 
 
 def item(name: str) -> tuple[str, str, str]:

@@ -58,7 +58,7 @@ def in_small_parts(module: Path) -> Path:
         ("formats.py", "BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 10"),
         ("inputs.py", "STREAM_RECORDS = 1000", "STREAM_RECORDS = 50"),
     ):
-        file = module / "src" / name
+        file = module / "src/cmkit/pipelines" / name
         assert before in file.read_text()
         file.write_text(file.read_text().replace(before, after))
     return module

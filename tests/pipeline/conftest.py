@@ -46,7 +46,7 @@ def module(render: Render) -> Callable[..., Path]:
                 execution_mode="pipeline", payload_fields=FIELDS, result_fields=FIELDS, **answers
             )
             replace_process(folder, PROCESS)
-            formats = folder / "src" / "formats.py"
+            formats = folder / "src/cmkit/pipelines/formats.py"
             blocks = formats.read_text(encoding="utf-8")
             assert "BLOCK_BYTES = 1 << 20" in blocks
             formats.write_text(blocks.replace("BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 9"))

@@ -165,7 +165,7 @@ def test_what_takes_long_is_committed_on_the_way(
     module: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = module(poll_seconds=9)
-    loop = folder / "src/pipeline.py"
+    loop = folder / "src/cmkit/pipelines/loop.py"
     loop.write_text(loop.read_text().replace("COMMIT_SECONDS = 60", "COMMIT_SECONDS = 0"))
     pipeline = Pipeline(folder, tmp_path)
     pipeline.put("input", "a.csv", "id,text\n" + "".join(f"{n},row {n}\n" for n in range(500)))

@@ -112,7 +112,7 @@ def test_many_files_of_numbers_become_one(
     media_module: Callable[[str], Path], tmp_path: Path
 ) -> None:
     module = Pipeline(media_module("dataset"), tmp_path)
-    source = module.folder / "src/media.py"
+    source = module.folder / "src/cmkit/pipelines/media.py"
     before = source.read_text()
     try:
         source.write_text(before.replace("LEDGER_FILES = 100", "LEDGER_FILES = 1"))

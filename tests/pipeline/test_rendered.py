@@ -47,8 +47,8 @@ def test_module_is_formatted_linted_typed_and_passes_its_own_tests(
 def test_a_pipeline_has_no_functions_and_a_function_no_pipeline(render: Render) -> None:
     pipeline, function = render(execution_mode="pipeline"), render()
     assert not (pipeline / "events").exists()
-    assert not (pipeline / "src/startup.py").exists()
-    assert not (function / "src/pipeline.py").exists()
+    assert not (pipeline / "src/cmkit/functions").exists()
+    assert not (function / "src/cmkit/pipelines").exists()
     assert not (function / "src/resources.json").exists()
     assert not (function / "data").exists()
 
@@ -99,12 +99,12 @@ def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
         file.write_text(file.read_text().replace(before, after))
     (module / "data/input/sample.jsonl").unlink()
     commit(module, "the owner's edits")
-    glue = source / "template/{% if is_pipeline %}src{% endif %}/pipeline.py"
+    [glue] = source.glob("template/src/cmkit/*/loop.py*")
     glue.write_text(glue.read_text().replace("HEARTBEAT_SECONDS = 60", "HEARTBEAT_SECONDS = 30"))
     commit(source, "a later version")
     git(source, "tag", "v1.1.0")
     run_update(module, defaults=True, overwrite=True, quiet=True)
-    assert "HEARTBEAT_SECONDS = 30" in (module / "src/pipeline.py").read_text()
+    assert "HEARTBEAT_SECONDS = 30" in (module / "src/cmkit/pipelines/loop.py").read_text()
     assert all(after in (module / name).read_text() for name, (_, after) in edits.items())
     assert not (module / "data/input/sample.jsonl").exists()
 
@@ -150,6 +150,6 @@ def test_bad_answer_is_refused_with_its_reason(
 def test_the_glue_is_within_the_size_that_people_read(render: Render) -> None:
     sizes = {
         path.name: len(path.read_text().splitlines())
-        for path in Path(render(execution_mode="pipeline"), "src").glob("*.py")
+        for path in Path(render(execution_mode="pipeline"), "src").rglob("*.py")
     }
     assert max(sizes.values()) <= 400

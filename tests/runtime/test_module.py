@@ -21,7 +21,7 @@ ECHO = """
 def echo(context, event: Payload) -> str:
     return event.text
 """
-OLDEST_SDK = "foundry-compute-modules==0.31.0"
+OLDEST_SDK = "foundry-compute-modules==0.34.0"
 
 
 def test_oldest_sdk_that_the_requirements_admit_answers(render: Render, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from tests.sources.upstream import upstream
 APP = """
 from dataclasses import dataclass
 from compute_modules.context import QueryContext
-from platform_api import platform
-from startup import function, start
+from cmkit import function, start
+from cmkit.platform import platform
 
 @dataclass
 class Payload:
@@ -138,10 +138,10 @@ def test_a_laptop_acts_for_a_person_on_a_real_foundry(module: Path, tmp_path: Pa
 
 def test_a_module_without_permissions_gets_no_credentials(render: Render) -> None:
     module = render(example="blank")
-    assert not (module / "src/platform_api.py").exists()
+    assert not (module / "src/cmkit/platform.py").exists()
     assert "foundry-platform-sdk" not in (module / "requirements-template.txt").read_text()
     app = module / "src/app.py"
-    text = app.read_text().replace("from startup import", "import os\n\nfrom startup import")
+    text = app.read_text().replace("from cmkit import", "import os\n\nfrom cmkit import")
     app.write_text(text.replace("text=event.text", 'text=str(os.environ.get("CLIENT_ID"))'))
     known = os.environ.pop("CLIENT_ID", None)
     assert known is None

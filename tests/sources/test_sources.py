@@ -21,13 +21,12 @@ SOURCES = [
     {"name": "PartsBucket", "kind": "s3"},
     {"name": "Erp", "kind": "generic", "secrets": ["user"]},
 ]
-# Each branch uses one accessor of src/sources.py.
+# Each branch uses one accessor of src/cmkit/sources.py.
 APP = """
 import json
 from dataclasses import dataclass
 from compute_modules.context import QueryContext
-import sources
-from startup import function, start
+from cmkit import function, sources, start
 
 @dataclass
 class Payload:

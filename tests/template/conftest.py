@@ -12,8 +12,15 @@ from copier import run_copy, run_update
 
 from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
 
-# The first commit that rendered a module that ran.
-FIRST = "f612db1c54bc49581cf654da6f94b1305cdf7ed4"
+# The first commit of the layout that modules have today; there is no release from before it.
+FIRST = git(
+    REPOSITORY,
+    "log",
+    "--format=%H",
+    "--diff-filter=A",
+    "--",
+    "template/src/cmkit/__init__.py.jinja",
+).split()[-1]
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
@@ -41,8 +48,8 @@ def next_version(history: Path, tmp_path: Path) -> Path:
     git(tmp_path, "clone", "-q", str(history), str(repository))
     rendered = repository / "template"
     edits: dict[str, Callable[[str], str]] = {
-        "src/startup.py": lambda text: text.replace("Stopping on %s", "Stopping, on %s"),
-        "src/results.py": lambda text: text + "\n# The next version.\n",
+        "src/cmkit/*/start.py": lambda text: text.replace("Stopping on %s", "Stopping, on %s"),
+        "src/cmkit/*/results.py": lambda text: text + "\n# The next version.\n",
         "Dockerfile.jinja": lambda text: text.replace(
             "WORKDIR /app", "LABEL next=version\nWORKDIR /app"
         ),
@@ -52,7 +59,7 @@ def next_version(history: Path, tmp_path: Path) -> Path:
         ".gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
     }
     for name, edit in edits.items():
-        file = rendered / name
+        [file] = rendered.glob(name)
         before = file.read_text()
         file.write_text(edit(before))
         assert file.read_text() != before, name

@@ -84,8 +84,8 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     ("mode", "example", "file"),
     [
         (ENTER, DOWN + ENTER, "events/process.json"),
-        (ENTER, 2 * DOWN + ENTER, "requirements-torch.txt"),
-        (ENTER, 3 * DOWN + ENTER, "src/images.py"),
+        (ENTER, 2 * DOWN + ENTER, "requirements-template-torch.txt"),
+        (ENTER, 3 * DOWN + ENTER, "src/cmkit/images/references.py"),
         (DOWN + ENTER, ENTER, "src/resources.json"),
         (DOWN + ENTER, DOWN + ENTER, "data/input/sample.jsonl"),
         (DOWN + ENTER, 2 * DOWN + ENTER, "data/input/sample.png"),

@@ -12,14 +12,14 @@ from tests.conftest import Render
 
 
 def test_nothing_is_rendered_without_sources(search_module: Any) -> None:
-    assert not (search_module / "src/sources.py").exists()
+    assert not (search_module / "src/cmkit/sources.py").exists()
     assert not (search_module / "sources.example.toml").exists()
     assert "[sources]" not in (search_module / "requirements-template.txt").read_text()
 
 
 def test_a_name_alone_is_a_rest_source(render: Render) -> None:
     module = render(sources=["GithubApi"])
-    text = (module / "src/sources.py").read_text()
+    text = (module / "src/cmkit/sources.py").read_text()
     assert "def github_api() -> RestClient:" in text
     assert "AwsCredentials" not in text
     assert "[sources]" in (module / "requirements-template.txt").read_text()

@@ -150,7 +150,7 @@ def test_change_of_every_template_file_reaches_an_edited_module(
     assert lines_of_mine(module) == before
     fresh = dict(contents(module_of(next_version, tmp_path / "fresh", "v1001.0.0", answers)))
     updated = dict(contents(module))
-    for name in ("src/startup.py", "src/results.py", "README.md"):
+    for name in ("src/cmkit/functions/start.py", "src/cmkit/functions/results.py", "README.md"):
         assert updated[name] == fresh[name]
     assert "LABEL next=version" in updated["Dockerfile"]
     assert '"PERF"' in updated["pyproject.toml"]
@@ -233,7 +233,7 @@ def test_rejected_hunk_is_reported(next_version: Path, tmp_path: Path) -> None:
 def test_edited_template_file_and_answers_are_reported(history: Path, tmp_path: Path) -> None:
     module = module_of(history, tmp_path / "module", "v1000.0.0", {})
     assert_clean(module)
-    append(module / "src/startup.py", "# mine\n")
+    append(module / "src/cmkit/functions/start.py", "# mine\n")
     answers = module / ".copier-answers.yml"
     answers.write_text(answers.read_text().replace("multi_stage: false", "multi_stage: true"))
     found = dict(checks.run(module))
@@ -245,7 +245,7 @@ def test_template_file_checked_out_with_other_line_ends_is_no_edit(
     history: Path, tmp_path: Path
 ) -> None:
     module = module_of(history, tmp_path / "module", "v1000.0.0", {})
-    startup = module / "src/startup.py"
+    startup = module / "src/cmkit/functions/start.py"
     startup.write_bytes(startup.read_bytes().replace(b"\n", b"\r\n"))
     assert_clean(module)
 
@@ -271,7 +271,7 @@ class TestMechanisms:
         commit(module, "no events")
         before = (module / "src/app.py").read_text()
         for name in ("app.py", "test_app.py", "event.json"):
-            append(template / "partials/search" / name, "\n")
+            append(template / "partials/examples/search/function" / name, "\n")
         append(template / "template/requirements.txt.jinja", "idna\n")
         self.release(template)
         quiet_update(module)

@@ -1,0 +1,51 @@
+"""What every module does first: it sets up its log, loads its assets, and looks for a second cmkit."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TypeVar, cast
+
+from compute_modules import startup as sdk
+
+# The folder of app.py: src/ on a laptop, /app in the image.
+SRC = Path(__file__).resolve().parent.parent
+# Foundry's static inference imports every file at build time to read the types of functions.
+INFERENCE = sdk.DISABLE_STARTUP
+# It prints them to standard output, so logs keep out of there.
+logging.basicConfig(
+    level=logging.INFO,
+    format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    stream=sys.stderr if INFERENCE else sys.stdout,
+)
+log = logging.getLogger(__name__)
+
+Asset = TypeVar("Asset")
+
+
+def load(loader: Callable[[], Asset]) -> Asset:
+    """Run `loader` once, while the container starts, and log how long it took.
+
+    When Foundry imports app.py only to read its types, nothing is loaded and the asset is None.
+    """
+    if INFERENCE:
+        return cast(Asset, None)
+    began = time.perf_counter()
+    asset = loader()
+    log.info("%s took %.2f s", getattr(loader, "__name__", "asset"), time.perf_counter() - began)
+    return asset
+
+
+def warn_of_another_cmkit() -> None:
+    """Say so where a package of this name is installed: static inference would import that one."""
+    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != SRC]
+    found = PathFinder.find_spec(__package__, elsewhere)
+    if found and found.origin:
+        log.warning(
+            "Another package is called cmkit, %s: where Foundry reads the types of this module, it is "
+            "taken in place of %s. Uninstall it: pip uninstall cmkit",
+            found.origin,
+            SRC / "cmkit",
+        )

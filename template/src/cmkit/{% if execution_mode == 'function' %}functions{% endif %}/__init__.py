@@ -1,0 +1,1 @@
+"""Function mode: the start of the module, and what its functions return."""

@@ -1,0 +1,109 @@
+"""A file that is read while it still arrives."""
+
+import io
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from .calls import call
+
+BLOCK_BYTES = 1 << 18
+
+
+class DownloadFailed(Exception):
+    """The platform did not give the whole file, however often it was asked."""
+
+
+class Download:
+    """Fetches a file to the local disk in the background: in memory it would be as large as it likes.
+
+    `fetch` opens the response. When it breaks off, it is opened again and what is there already is
+    skipped: a version of a file never changes.
+    """
+
+    def __init__(self, fetch: Callable[[], AbstractContextManager[Any]], path: Path) -> None:
+        self.path = path
+        self._fetch = fetch
+        self._size = 0
+        self._ended = False
+        self._cancelled = False
+        self._failure: BaseException | None = None
+        self._more = threading.Condition()
+        path.touch()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def open(self) -> io.BufferedReader:
+        """The file from its beginning, however much of it has arrived."""
+        return io.BufferedReader(_Arriving(self), BLOCK_BYTES)
+
+    def complete(self) -> Path:
+        """The whole file."""
+        self.available(1 << 62)
+        return self.path
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._cancelled = True
+        self._thread.join()
+
+    def available(self, size: int) -> int:
+        """Wait until so much has arrived, or everything.
+
+        Raises DownloadFailed: a file that did not arrive must not be taken for one that ends early.
+        """
+        with self._more:
+            self._more.wait_for(lambda: self._ended or self._size >= size)
+            if self._failure and self._size < size:
+                raise DownloadFailed(repr(self._failure)) from self._failure
+            return self._size
+
+    def _run(self) -> None:
+        try:
+            with self.path.open("wb") as file:
+                call(self._receive, file)
+        except BaseException as error:
+            self._failure = error
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    def _receive(self, file: Any) -> None:
+        skip = self._size
+        with self._fetch() as response:
+            for block in response.iter_bytes(BLOCK_BYTES):
+                if self._cancelled:
+                    return
+                part = block[skip:]
+                skip = max(0, skip - len(block))
+                if part:
+                    file.write(part)
+                    file.flush()
+                    with self._more:
+                        self._size += len(part)
+                        self._more.notify_all()
+
+
+class _Arriving(io.RawIOBase):
+    """Reads a file up to where it has arrived, and waits for the rest."""
+
+    def __init__(self, download: Download) -> None:
+        self._download = download
+        self._file = download.path.open("rb", buffering=0)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        there = self._download.available(self._position + 1)
+        count = min(len(buffer), there - self._position)
+        found = self._file.readinto(memoryview(buffer)[:count])
+        self._position += found
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
