@@ -20,9 +20,9 @@ from foundry_cm.local.mounts import Mounts
 from foundry_cm.local.replica import STOP_SECONDS, Launch, Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.sources import LocalSources
+from foundry_cm.module.resources import FILE as RESOURCES
 
 LOOPBACK = "127.0.0.1"
-RESOURCES_FILE = Path("src") / "resources.json"
 """What a pipeline module reads and writes; a module that answers calls has none."""
 
 OnDeath = Callable[[int, CmError, float | None], None]
@@ -149,7 +149,7 @@ def bind(port: int) -> socket.socket:
 def is_pipeline(folder: Path) -> bool:
     """Whether the module in a folder is known to be a pipeline: it names its inputs and outputs."""
     try:
-        told = json.loads((folder / RESOURCES_FILE).read_text(encoding="utf-8"))
+        told = json.loads((folder / RESOURCES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and {"inputs", "outputs"} <= told.keys()

@@ -94,7 +94,7 @@ def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
     configure(blank, "max-megabyte = 3")
     done = cm(blank, "schema")
     assert done.returncode == 2
-    assert 'error: There is no setting "max-megabyte"' in done.stderr
+    assert 'error: There is no key "max-megabyte"' in done.stderr
     assert 'Did you mean "max-megabytes"?' in done.stderr
 
 

@@ -16,11 +16,12 @@ from foundry_cm.weights.pull import pull
 from foundry_cm.weights.request import check
 from tests.conftest import Render
 from tests.models.conftest import Module
-from tests.models.test_weights import silent
+from tests.models.hub import safetensors
+from tests.models.weights import silent
 from tests.platforms import LocalPlatform, running_platform
 
 DATASET = Resource("weights").rid
-CONTENT = {"model.safetensors": os.urandom(300_000), "config.json": b"{}\n"}
+CONTENT = {"model.safetensors": safetensors(300_000), "config.json": b"{}\n"}
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,9 @@ def test_pull_without_a_token_says_how_to_give_one(
 def replica(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Fetch the weights as a replica does when it starts."""
     code = "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout); "
-    code += "sys.path.insert(0, 'src'); from cmkit.model import weights_folder; print(weights_folder())"
+    code += (
+        "sys.path.insert(0, 'src'); from cmkit.model import weights_folder; print(weights_folder())"
+    )
     env = {**os.environ, "WEIGHTS_CACHE": str(folder / "cache"), **variables}
     for name in ("FOUNDRY_HOSTNAME", "FOUNDRY_TOKEN", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         del env[name]

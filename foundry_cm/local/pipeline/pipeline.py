@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundry_cm.errors import USAGE, CmError
+from foundry_cm.errors import CmError
 from foundry_cm.local.mounts import Mounts, pipeline_environment
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
@@ -22,41 +21,18 @@ from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.local.site import RESOURCES_FILE, Run, Site
+from foundry_cm.local.site import Run, Site
+from foundry_cm.module.resources import read_resources
 
 STOP_SECONDS = 30.0
 IDLE_POLLS = 2
 
 
-def read_resources(folder: Path) -> list[Resource]:
-    """The inputs and outputs that a module declares in `src/resources.json`.
-
-    Raises `CmError` where there is none, and for an alias or kind that cannot be.
-    """
-    file = folder / RESOURCES_FILE
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        inputs, outputs = dict(told["inputs"]), dict(told["outputs"])
-        if told.get("errors"):
-            outputs[told["errors"]] = "dataset"
-        found = [Resource(alias, kind) for alias, kind in inputs.items()]
-        return found + [Resource(alias, kind, writable=True) for alias, kind in outputs.items()]
-    except FileNotFoundError:
-        raise CmError(
-            f"There is no {RESOURCES_FILE}: this is not a pipeline module",
-            where=str(folder),
-            fix="A module that answers calls is run by: cm serve",
-            code="NoPipeline",
-            exit_code=USAGE,
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CmError(
-            f"The inputs and outputs cannot be read: {error}",
-            where=str(file),
-            fix='Write {"inputs": {"ALIAS": "dataset"}, "outputs": {"ALIAS": "stream"}, ...}.',
-            code="BadResources",
-            exit_code=USAGE,
-        ) from None
+def declared_resources(folder: Path) -> list[Resource]:
+    """The inputs and outputs that a module declares; raises `CmError`."""
+    declared = read_resources(folder)
+    inputs = [Resource(alias, kind) for alias, kind in declared.inputs.items()]
+    return inputs + [Resource(alias, kind, True) for alias, kind in declared.written.items()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +59,7 @@ class LocalPipeline:
 
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
         self.settings = settings
-        self.resources = read_resources(settings.folder)
+        self.resources = declared_resources(settings.folder)
         self.kills = 0
         self._tokens = Tokens()
         self.faults = Faults(settings.faults)

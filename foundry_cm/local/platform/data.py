@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import cast, get_args
 
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.local.platform.resources import ALIAS, Kind, Resource
+from foundry_cm.local.platform.resources import Resource
+from foundry_cm.module.resources import ALIAS, Kind
 
 RESERVED = "ontology"
 """For objects of the Ontology."""
