@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copier import run_copy, run_update
+from copier import run_copy, run_recopy, run_update
 
 from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
 
@@ -17,6 +17,7 @@ LAST_LINE = "What is yours goes below this line"
 # The first commit whose files have it; nothing was released before.
 FIRST = git(REPOSITORY, "log", "--format=%H", f"-S{LAST_LINE}", "--", "template").split()[-1]
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
+quiet_recopy = partial(run_recopy, defaults=True, overwrite=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
 
