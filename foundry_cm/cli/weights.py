@@ -28,6 +28,7 @@ app = typer.Typer(
     name="weights",
     help="Bring the model's files here, locked by hash in weights.lock.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 

@@ -243,7 +243,8 @@ def test_a_file_begins_as_its_suffix_says(tmp_path: Path, name: str) -> None:
 def test_a_hash_that_the_origin_states_has_to_be_right(
     hub: Hub, plain: Module, header: dict[str, str]
 ) -> None:
-    hub.fail("config.json", replies(**header), replies(**header))
+    wrong = replies(200, None, **header)
+    hub.fail("config.json", wrong, wrong)
     with pytest.raises(CmError, match=r"config.json from .* where the origin itself says 00000"):
         pull_into(plain)
     assert not (plain.folder / "weights.lock").exists()
