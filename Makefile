@@ -9,6 +9,7 @@ demo: .venv/ready
 	$(RUN) tests.demo
 
 test: .venv/models lint
+	$(RUN) tests.counts
 	$(RUN) pytest -n auto --dist worksteal -rs
 
 test-fast: .venv/ready

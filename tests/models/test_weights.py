@@ -317,7 +317,7 @@ def test_a_truncated_body_is_resumed_where_it_broke_off(hub: Hub, tmp_path: Path
 def test_a_killed_download_is_resumed_by_the_next_start(hub: Hub, tmp_path: Path) -> None:
     lock = lock_of(hub)
     hub.fail(SAFETENSORS, *3 * [truncated(720_896)])
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match="8 times in a row"):
         fetch(lock, tmp_path)
     hub.faults.clear()
     hub.requests.clear()
