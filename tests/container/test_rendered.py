@@ -87,7 +87,9 @@ def test_change_of_code_rebuilds_no_dependency(
 
 
 def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
-    script = "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env /app/app.py; true"
+    script = (
+        "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env /app/app.py; true"
+    )
     container = Buildah().container(
         built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script)
     )
