@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,16 @@ from formats import PARQUET_ROWS, check_format
 from inputs import Chunk, Source, files, partitions
 from media import MediaSetError, MediaSource
 from outputs import DatasetTarget, SecondWriter, StreamTarget, Target
-from records import Rejected, SchemaError, as_text, check_result, foundry_fields, schema_of
+from records import (
+    Rejected,
+    SchemaError,
+    as_text,
+    check_key,
+    check_result,
+    finite,
+    foundry_fields,
+    schema_of,
+)
 
 __all__ = ["load", "run"]
 
@@ -42,6 +52,14 @@ logging.basicConfig(
 )
 logging.getLogger("httpx").setLevel(logging.WARNING)
 log = logging.getLogger(__name__)
+
+# What wrong code raises, and hardly ever a wrong row.
+CODE_FAULTS = (AttributeError, ImportError, NameError, NotImplementedError)
+
+
+class ProcessFault(Exception):
+    """process() itself is wrong: it raises whatever the row is."""
+
 
 Asset = TypeVar("Asset")
 Process = Callable[[Any], Any]
@@ -70,6 +88,9 @@ def run(process: Process, reads: type, writes: type) -> None:
     signal.signal(signal.SIGINT, on_signal)
     try:
         Pipeline(process, reads, writes, stop).run()
+    except ProcessFault as error:
+        log.critical("%s", error, exc_info=error.__cause__)
+        sys.exit(1)
     except (MediaSetError, SchemaError, SecondWriter) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
@@ -103,8 +124,11 @@ class Pipeline:
         }
         self.outputs: list[Target] = []
         columns = foundry_fields(writes)
+        kinds = settings["outputs"].values()
+        self.writes_json = "stream" in kinds or settings["output_format"] == "jsonl"
         for alias, kind in settings["outputs"].items():
             if kind == "stream":
+                check_key(self.writes)
                 self.outputs.append(
                     StreamTarget(self.client, alias, self.resources[alias], self.errors)
                 )
@@ -201,6 +225,9 @@ class Pipeline:
     def _write(self, chunk: Chunk, lacking: list[Target]) -> None:
         """Process a chunk and give it to every target that lacks it."""
         rows, failed = self._process(chunk)
+        if self.writes_json:
+            rows, unwritable = finite(rows, chunk.source)
+            failed = failed + unwritable
         rejected = chunk.rejected + failed
         for target in lacking:
             if target is not self.errors:
@@ -219,8 +246,22 @@ class Pipeline:
         except SchemaError:
             raise
         except Exception as error:
+            if isinstance(error, CODE_FAULTS) and self._fails_everywhere(chunk.table, error):
+                raise ProcessFault("process() fails for every row, so nothing is read") from error
             log.warning("%s: process() failed and is tried again: %r", chunk.source, error)
         return self._split(chunk, chunk.table, 0)
+
+    def _fails_everywhere(self, table: Any, error: Exception) -> bool:
+        """Whether the first, a middle and the last row fail alone at the same line: no row is to blame."""
+        for row in {0, len(table) // 2, len(table) - 1}:
+            try:
+                self.process(table.slice(row, 1))
+            except Exception as alone:
+                if _line_of(alone) != _line_of(error):
+                    return False
+            else:
+                return False
+        return True
 
     def _split(self, chunk: Chunk, table: Any, first: int) -> tuple[Any, list[Rejected]]:
         """Process ever smaller parts, until the row that fails stands alone."""
@@ -248,13 +289,22 @@ class Pipeline:
         self.pending, self.committed = 0, time.monotonic()
 
 
+def _line_of(error: Exception) -> tuple[type, int | None]:
+    """What was raised, and in which line of code."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return type(error), frames[-1][1] if frames else None
+
+
 def _error_table(rejected: list[Rejected]) -> Any:
     columns = ("reason", "origin", "record")
     return pa.table(
         {
-            name: pa.array(
-                [getattr(each, name)[:RECORD_CHARACTERS] for each in rejected], pa.string()
-            )
+            name: pa.array([_writable(getattr(each, name)) for each in rejected], pa.string())
             for name in columns
         }
     )
+
+
+def _writable(text: str) -> str:
+    """A text that any file takes: half a surrogate pair is shown by its number."""
+    return text[:RECORD_CHARACTERS].encode("utf-8", "backslashreplace").decode()
