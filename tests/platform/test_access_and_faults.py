@@ -67,7 +67,7 @@ def test_oauth_client_credentials(platform: LocalPlatform) -> None:
     auth.sign_out()
     assert not platform.tokens.valid(f"Bearer {issued}")
     wrong, _ = client("wrong")
-    with pytest.raises(Exception, match="401"):
+    with pytest.raises(Exception, match="401 Unauthorized"):
         wrong.datasets.Dataset.get(platform.rid("output"))
 
 

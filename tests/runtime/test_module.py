@@ -123,11 +123,14 @@ EVENTS = [
 def test_event_is_refused_before_the_module_sees_it(
     serve: Serve, event: object, reason: str
 ) -> None:
-    with serve(ECHO + "    print('seen')\n") as foundry:
+    body = ECHO.replace("return event.text", "print('seen'); return event.text")
+    with serve(body) as foundry:
         with pytest.raises(EventRefused) as refused:
             foundry.call("echo", event)
         assert reason in str(refused.value)
         assert "seen" not in foundry.output
+        foundry.call("echo", {"text": "hi"})
+        assert "seen" in foundry.output
 
 
 def test_path_of_a_refused_field_goes_into_lists_and_records(serve: Serve) -> None:

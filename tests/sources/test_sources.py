@@ -142,14 +142,14 @@ def test_a_certificate_that_the_source_does_not_know_is_refused(
 def test_an_error_of_the_other_side_fails_the_call(module: Path, system: Upstream) -> None:
     configure(module, system)
     with serve(module) as foundry:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match="ask failed on job"):
             foundry.call("ask", {"what": "missing"})
         assert "404 Client Error" in foundry.output
 
 
 def test_a_source_that_is_not_imported_is_named_with_what_to_do(module: Path) -> None:
     with serve(module) as foundry:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match="ask failed on job"):
             foundry.call("ask", {"what": "x"})
         assert (
             'SourceError: The Source "PartsApi" is not imported into this module. In Foundry: stop '

@@ -6,11 +6,9 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
-import yaml
 
 DOWN, CLEAR, ENTER = "\x1b[B", "\x15", "\r"
 Ask = Callable[..., "pexpect.spawn[str]"]
@@ -35,26 +33,6 @@ def ask(template: Path, tmp_path: Path) -> Ask:
 def answer(terminal: pexpect.spawn[str], question: str, keys: str) -> None:
     terminal.expect(re.escape(question))
     terminal.send(keys)
-
-
-def questions() -> list[tuple[str, dict[str, Any]]]:
-    """The questions that are asked, in order."""
-    from tests.conftest import REPOSITORY
-
-    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
-    return [
-        (name, q)
-        for name, q in config.items()
-        if not name.startswith("_") and q.get("when") is not False
-    ]
-
-
-def test_workflow_is_asked_first() -> None:
-    names = [name for name, _ in questions()]
-    assert names[:8] == [
-        "execution_mode", "example", "function_name", "inputs", "outputs", "payload_fields", "result_fields",
-        "returns_list",
-    ]  # fmt: skip
 
 
 def interview(terminal: pexpect.spawn[str]) -> None:
