@@ -17,9 +17,10 @@ from foundry_cm.local.mounts import ReplicaIdentity, function_environment
 from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.local.site import RESOURCES_FILE, Run, Site, is_pipeline
+from foundry_cm.local.site import Run, Site, is_pipeline
 from foundry_cm.module.functions import Function, read_result
 from foundry_cm.module.project import Project
+from foundry_cm.module.resources import FILE as RESOURCES
 
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
@@ -107,7 +108,7 @@ class LocalFoundry:
     async def _start(self) -> None:
         if is_pipeline(self.settings.folder):
             raise CmError(
-                f"This module is a pipeline, which answers no calls: {RESOURCES_FILE} names its "
+                f"This module is a pipeline, which answers no calls: {RESOURCES} names its "
                 "inputs and outputs",
                 where=str(self.settings.folder),
                 fix="A pipeline is run by: cm run",
