@@ -15,7 +15,7 @@ from copier import run_copy, run_update
 
 from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry, Pipeline
-from tests.conftest import Render, commit, git, snapshot
+from tests.conftest import REPOSITORY, Render, commit, git, snapshot
 
 FUNCTIONS: dict[str, list[str]] = {
     "search": ["search"],
@@ -121,6 +121,27 @@ def test_another_package_of_this_name_is_reported_at_the_start(
     assert f"from 'cmkit' ({installed})" in done.stderr
 
 
+def test_a_failure_in_the_templates_code_is_shown_where_the_owner_called_it(
+    render: Render, tmp_path: Path
+) -> None:
+    module = render(tmp_path / "module")
+    app = module / "src/app.py"
+    app.write_text(app.read_text().replace("load(read_catalogue)", "load(3)"))
+    with pytest.raises(CmError) as ended, Foundry(module, SERVED):
+        pass
+    assert "TypeError: 'int' object is not callable" in ended.value.what
+    assert ended.value.where is not None
+    assert re.search(r"src/app\.py:\d+$", ended.value.where)
+
+
+@pytest.mark.parametrize("name", ["lock", "download", "dataset"])
+def test_the_code_for_weights_is_that_of_the_tool(render: Render, name: str) -> None:
+    module = render(example="embedding", weights_strategy="downloaded", weights_origin="foundry")
+    rendered = (module / f"src/cmkit/model/{name}.py").read_text()
+    assert rendered == (REPOSITORY / f"foundry_cm/weights/{name}.py").read_text()
+    assert "foundry_cm" not in rendered
+
+
 @pytest.fixture
 def two_files(render: Render, tmp_path: Path) -> Path:
     """A module with the second file of functions that its README shows, passed as it shows."""
@@ -179,6 +200,21 @@ def test_a_file_in_a_folder_is_named_beside_those_that_are_given(two_files: Path
             "start() is not given every file with functions: shop/totals.py:26. "
             "Write in app.py: import shop.totals, and at its end start(orders, shop.totals)"
         ) in refusal(two_files)
+
+
+def test_a_package_of_functions_is_named_as_it_is_imported(two_files: Path) -> None:
+    package = two_files / "src/shop"
+    package.mkdir()
+    (two_files / "src/orders.py").rename(package / "__init__.py")
+    app = two_files / "src/app.py"
+    text = app.read_text().replace("import orders\n", "").replace("start(orders)", "start()")
+    app.write_text(text)
+    assert "import shop, and at its end start(shop)" in refusal(two_files)
+    app.write_text(
+        text.replace("from cmkit", "import shop\nfrom cmkit", 1).replace("start()", "start(shop)")
+    )
+    with Foundry(two_files, SERVED) as foundry:
+        assert sorted(foundry.functions) == ["order_total", "process"]
 
 
 def test_two_functions_of_one_name_are_named(two_files: Path) -> None:

@@ -13,10 +13,10 @@ from ..startup import SRC
 def forgotten(files: Iterable[ModuleType]) -> str | None:
     """What keeps functions from callers: a file that start() is not given, a name that is given twice."""
     given = {Path(file.__file__).resolve(): file.__name__ for file in files if file.__file__}
-    missing = {path: line for path, line in _with_functions() if path not in given}
+    missing = [found for found in _with_functions() if found[0].resolve() not in given]
     if missing:
-        modules = [".".join(path.relative_to(SRC).with_suffix("").parts) for path in missing]
-        where = ", ".join(f"{path.relative_to(SRC)}:{line}" for path, line in missing.items())
+        where = ", ".join(f"{path.relative_to(SRC).as_posix()}:{line}" for path, line in missing)
+        modules = [_module_name(path) for path, _ in missing]
         everything = ", ".join(sorted([*given.values(), *modules]))
         return (
             f"start() is not given every file with functions: {where}. "
@@ -26,6 +26,11 @@ def forgotten(files: Iterable[ModuleType]) -> str | None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         return f"Two functions have one name: {', '.join(twice)}"
     return None
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
 def _with_functions() -> Iterator[tuple[Path, int]]:
