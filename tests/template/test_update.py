@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -287,6 +288,30 @@ class TestWhatAModuleIs:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             module_of(history, tmp_path / "module", "v1000.0.0", {})
+
+
+def test_template_that_moved_is_followed_by_the_documented_command(
+    next_version: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    git(tmp_path, "clone", "-q", str(next_version), str(old))
+    module = module_of(old, tmp_path / "module", "v1000.0.0", {})
+    edit(module)
+    before = lines_of_mine(module)
+    shutil.rmtree(old)
+    documented = (REPOSITORY / "docs/updates.md").read_text("utf-8")
+    found = re.search(r"^copier copy .*?NEW_ADDRESS \.$", documented, re.M | re.S)
+    assert found
+    command = found[0].replace("v1.2.3", "v1000.0.0").replace("NEW_ADDRESS", str(next_version))
+    subprocess.run(["sh", "-c", f"{sys.executable} -m {command}"], cwd=module, check=True)
+    assert git(module, "status", "--porcelain").split() == ["M", ".copier-answers.yml"]
+    pin = module / "requirements-dev.txt"
+    pin.write_text(pin.read_text().replace(str(old), str(next_version)))
+    commit(module, "the template moved")
+    quiet_update(module)
+    assert_clean(module)
+    assert lines_of_mine(module) == before
+    assert str(next_version) in pin.read_text()
 
 
 EVERYTHING: dict[str, Any] = {"example": "yolo", "sources": ["GithubApi"], "ci": "gitlab"}
