@@ -17,7 +17,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.testing import CallFailed, EventRefused, Foundry
 from tests.conftest import Render
 from tests.interpreters import interpreter
-from tests.runtime.conftest import HEAD, PROCESSES, THREADS, Serve
+from tests.function.conftest import HEAD, PROCESSES, THREADS, Serve
 
 ECHO = """
 @function
