@@ -15,6 +15,7 @@ from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import milliseconds, say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError, near_miss
+from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.local.panel import parse_event
 from foundry_cm.module.project import Project
 
@@ -45,6 +46,7 @@ def call(
     Uses the module that cm serve runs in this folder, or starts the module for this one call.
     """
     project = Project.read(folder)
+    check_mode(project.folder)
     value, where = _event(project, function, event, text)
     try:
         panel = None if command else session.running_panel(project.folder)

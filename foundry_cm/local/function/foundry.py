@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -56,6 +57,19 @@ class Settings(Run):
         return cls(**(asked | chosen))
 
 
+def check_mode(folder: Path) -> None:
+    """Raise `CmError` where the module in a folder is known to be a pipeline."""
+    if is_pipeline(folder):
+        raise CmError(
+            f"This module is a pipeline, which answers no calls: {RESOURCES_FILE} names its inputs "
+            "and outputs",
+            where=str(folder),
+            fix="A pipeline is run by: cm run",
+            code="NotAFunction",
+            exit_code=USAGE,
+        )
+
+
 @dataclass(frozen=True)
 class CallResult:
     """The answer to a call; times in seconds, as seen by the local Foundry."""
@@ -70,11 +84,13 @@ class CallResult:
 class LocalFoundry:
     """Runs a module and calls its functions; use it as an async context manager.
 
+    Raises `CmError` for a pipeline, which answers no calls and would be started for ever.
     `address` is the host and port of the runtime; `registry` has what the module may read on the
     platform, where it may read anything.
     """
 
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
+        check_mode(settings.folder)
         self.settings = settings
         self.reporter = reporter or Reporter()
         self.jobs = JobQueue(settings.concurrency)
@@ -106,6 +122,7 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
+<<<<<<< HEAD
         if is_pipeline(self.settings.folder):
             raise CmError(
                 f"This module is a pipeline, which answers no calls: {RESOURCES} names its "
@@ -115,6 +132,8 @@ class LocalFoundry:
                 code="NotAFunction",
                 exit_code=USAGE,
             )
+=======
+>>>>>>> local
         credentials = self.tokens.register() if self.settings.application else {}
         platform = self._platform()
         mounts = self._site.open()
