@@ -61,7 +61,7 @@ def check_mode(folder: Path) -> None:
     """Raise `CmError` where the module in a folder is known to be a pipeline."""
     if is_pipeline(folder):
         raise CmError(
-            f"This module is a pipeline, which answers no calls: {RESOURCES_FILE} names its inputs "
+            f"This module is a pipeline, which answers no calls: {RESOURCES} names its inputs "
             "and outputs",
             where=str(folder),
             fix="A pipeline is run by: cm run",
@@ -122,18 +122,6 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
-<<<<<<< HEAD
-        if is_pipeline(self.settings.folder):
-            raise CmError(
-                f"This module is a pipeline, which answers no calls: {RESOURCES} names its "
-                "inputs and outputs",
-                where=str(self.settings.folder),
-                fix="A pipeline is run by: cm run",
-                code="NotAFunction",
-                exit_code=USAGE,
-            )
-=======
->>>>>>> local
         credentials = self.tokens.register() if self.settings.application else {}
         platform = self._platform()
         mounts = self._site.open()
