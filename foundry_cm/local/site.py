@@ -23,7 +23,6 @@ from foundry_cm.local.sources import LocalSources
 from foundry_cm.module.resources import FILE as RESOURCES
 
 LOOPBACK = "127.0.0.1"
-"""What a pipeline module reads and writes; a module that answers calls has none."""
 
 OnDeath = Callable[[int, CmError, float | None], None]
 
