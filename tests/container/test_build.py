@@ -291,6 +291,7 @@ def test_docker_keeps_the_login_out_of_the_users_configuration(
     monkeypatch.setenv("HOME", str(home))
     auth = tmp_path / "auth"
     auth.mkdir()
+    Engine().prepare(auth)
     assert Engine().login("h", "rid", "TOKEN", auth).env == {"DOCKER_CONFIG": str(auth)}
     assert (auth / "config.json").read_text() == '{"currentContext": "colima"}'
     assert (auth / "contexts").resolve() == home / ".docker/contexts"

@@ -44,6 +44,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(folder, "commit", "--quiet", "--message", "First")
     monkeypatch.setenv("REPOSITORY", REPOSITORY)
     monkeypatch.setenv("TOKEN", TOKEN)
+    monkeypatch.setenv("FOUNDRY_HOSTNAME", "acme.palantirfoundry.com")
     return folder
 
 
@@ -128,6 +129,7 @@ def test_the_preflight_names_every_missing_piece(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("TOKEN")
+    monkeypatch.delenv("FOUNDRY_HOSTNAME")
     monkeypatch.setenv("REPOSITORY", "my-repo")
     (module / "pyproject.toml").unlink()
     plan, missing = preflight(Request(module, tag="1.0"))
@@ -142,6 +144,44 @@ def test_the_preflight_names_every_missing_piece(
     with pytest.raises(CmError, match="4 things are missing to publish") as failure:
         ready(plan, missing)
     assert "export TOKEN=..." in (failure.value.details or "")
+
+
+@pytest.mark.parametrize(
+    ("own", "enrollment", "reason"),
+    [
+        (
+            "",
+            "acme.palantirfoundry.com",
+            "only pyproject.toml names acme-container-registry.palantirfoundry.com, and TOKEN would go there",
+        ),
+        (
+            "acme.palantirfoundry.com",
+            "thief.palantirfoundry.com",
+            "pyproject.toml is for thief-container-registry.palantirfoundry.com, and FOUNDRY_HOSTNAME for "
+            "acme-container-registry.palantirfoundry.com",
+        ),
+        (
+            "",
+            "acme.palantirfoundry.evil.com",
+            'the registry of "acme.palantirfoundry.evil.com" cannot be told from its name',
+        ),
+    ],
+)
+def test_the_token_goes_to_no_host_that_only_the_module_names(
+    module: Path, monkeypatch: pytest.MonkeyPatch, own: str, enrollment: str, reason: str
+) -> None:
+    monkeypatch.setenv("FOUNDRY_HOSTNAME", own)
+    (module / "pyproject.toml").write_text(f'[tool.foundry-cm]\nenrollment-host = "{enrollment}"\n')
+    plan, missing = preflight(Request(module, tag="1.0"))
+    assert reason in [error.what for error in missing]
+    with pytest.raises(CmError):
+        ready(plan, missing)
+
+
+@pytest.mark.parametrize("registry", ["-x", "--config=/tmp", "host/path", "user@host"])
+def test_a_registry_that_is_no_host_is_refused(module: Path, registry: str) -> None:
+    _, missing = preflight(Request(module, registry=registry, tag="1.0"))
+    assert f'"{registry}" is not the host of a registry' in [error.what for error in missing]
 
 
 def test_a_token_with_a_line_end_is_found(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
