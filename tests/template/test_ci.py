@@ -159,6 +159,7 @@ def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> No
     step = yaml.safe_load(text)["jobs"]["publish"]["steps"][-1]
     assert step["run"] == "cm publish --engine docker"
     assert step["env"] == {
+        "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
         "REPOSITORY": "${{ vars.REPOSITORY }}",
         "TOKEN": "${{ secrets.TOKEN }}",
     }

@@ -80,7 +80,8 @@ def test_permissions_are_told_with_the_rule_for_the_other_choice(render: Render)
 def test_the_enrollment_is_named(render: Render) -> None:
     text = deploy(render, enrollment_host="acme.palantirfoundry.com")
     assert "It pushes to the registry of `acme.palantirfoundry.com`." in text
-    assert "--registry" not in text
+    assert "export FOUNDRY_HOSTNAME=acme.palantirfoundry.com" in text
+    assert "This module does not know its enrollment yet" not in text
 
 
 REFUSED = [
