@@ -16,11 +16,7 @@ test-fast: .venv/ready
 	$(RUN) pytest -n auto -m "not slow and not container and not node"
 
 lint: .venv/ready
-	$(RUN) ruff format --check .
-	$(RUN) ruff check .
-	$(RUN) mypy
-	$(RUN) mypy --platform darwin --cache-dir .mypy_cache/darwin
-	$(RUN) mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(RUN) pre_commit run --all-files --show-diff-on-failure
 
 bench: .venv/ready
 	$(RUN) tests.bench
