@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast lint bench bench-models bench-pipeline picture release-check clean
+.PHONY: demo test test-fast test-lowest lint bench bench-models bench-pipeline maps picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -15,12 +15,18 @@ test: .venv/models lint
 test-fast: .venv/ready
 	$(RUN) pytest -n auto -m "not slow and not container and not node"
 
+# The tool with the lowest versions that its ranges admit; what a render does, `test-fast` shows.
+test-lowest: .venv/lowest
+	.venv/lowest/bin/python -m pytest -n auto -m "not slow and not container and not node" \
+	  --ignore tests/template --ignore tests/models
+
+.venv/lowest: .venv/ready
+	.venv/bin/uv venv --quiet --clear --python $(PYTHON) $@
+	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[weights]' --group dev
+	touch $@
+
 lint: .venv/ready
-	$(RUN) ruff format --check .
-	$(RUN) ruff check .
-	$(RUN) mypy
-	$(RUN) mypy --platform darwin --cache-dir .mypy_cache/darwin
-	$(RUN) mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(RUN) pre_commit run --all-files --show-diff-on-failure
 
 bench: .venv/ready
 	$(RUN) tests.bench
@@ -41,6 +47,9 @@ bench-pipeline: .venv/ready
 
 bench-models: .venv/models
 	$(RUN) tests.models.bench
+
+maps: .venv/ready
+	$(RUN) docs.maps
 
 picture: .venv/ready
 	$(RUN) docs.session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from copier import run_copy
 from tests.containers import containers, registry  # noqa: F401  (fixtures)
 
 REPOSITORY = Path(__file__).parent.parent
+# What needs a terminal, a shell or a signal of Unix, and what shows faults that Linux alone has.
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Foundry runs modules on Linux")
 QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
 
 

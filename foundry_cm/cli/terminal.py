@@ -50,4 +50,6 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 def _stopping() -> list[signal.Signals]:
     numbers = [signal.SIGINT, signal.SIGTERM]
-    return numbers if sys.platform == "win32" else [*numbers, signal.SIGHUP]
+    if sys.platform != "win32":
+        numbers.append(signal.SIGHUP)
+    return numbers

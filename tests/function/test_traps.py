@@ -15,9 +15,11 @@ import pytest
 
 from foundry_cm.errors import CmError
 from foundry_cm.testing import CallFailed, EventRefused, Foundry
-from tests.conftest import Render
+from tests.conftest import LINUX, Render
 from tests.function.conftest import HEAD, PROCESSES, THREADS, Serve
 from tests.interpreters import interpreter
+
+pytestmark = LINUX
 
 ECHO = """
 @function

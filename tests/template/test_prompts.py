@@ -10,6 +10,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.conftest import UNIX
+
+pytestmark = UNIX
+
 DOWN, CLEAR, ENTER = "\x1b[B", "\x15", "\r"
 Ask = Callable[..., "pexpect.spawn[str]"]
 

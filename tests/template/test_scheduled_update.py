@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import commit, git
+from tests.conftest import UNIX, commit, git
 from tests.template.conftest import module_of
+
+pytestmark = UNIX
 
 GH = """#!/bin/sh
 for word in "$@"; do echo "$word"; done >> "$GH_LOG"

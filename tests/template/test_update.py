@@ -17,7 +17,7 @@ import yaml
 
 from foundry_cm import checks
 from foundry_cm.testing import Foundry
-from tests.conftest import REPOSITORY, commit, git
+from tests.conftest import REPOSITORY, UNIX, commit, git
 from tests.template.conftest import FIRST, LAST_LINE, module_of, quiet_recopy, quiet_update
 
 NESTED = {"text": "str", "lines": [{"sku": "str"}]}
@@ -290,6 +290,7 @@ class TestWhatAModuleIs:
             module_of(history, tmp_path / "module", "v1000.0.0", {})
 
 
+@UNIX
 def test_template_that_moved_is_followed_by_the_documented_command(
     next_version: Path, tmp_path: Path
 ) -> None:
