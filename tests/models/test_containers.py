@@ -7,6 +7,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,10 @@ def call_image(
     """The answer of an image and its log; the hub's certificate lies in `readable` for it."""
     engine = Buildah()
 
-    def launch(index: int, env: dict[str, str], files: Path) -> Launch:
+    def launch(_: int, env: dict[str, str], files: Path) -> Launch:
         container = engine.container(
             report.image,
-            f"cm-models-{report.image.ref.rsplit(':', 1)[1]}-{index}",
+            f"cm-models-{uuid.uuid4()}",  # a run that was killed may have left one
             env=env,
             mounts={files: str(files), readable: str(readable)},
         )

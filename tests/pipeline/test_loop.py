@@ -21,10 +21,11 @@ from foundry_cm.errors import CmError
 from foundry_cm.local.pipeline.pipeline import LocalPipeline
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.testing import CallFailed, Pipeline
-from tests.conftest import REPOSITORY
 from tests.pipeline.conftest import MakePipeline, refused, texts
 
 pytestmark = pytest.mark.slow
+
+Glue = Callable[[str], Any]
 
 
 @pytest.fixture
@@ -275,13 +276,12 @@ def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> N
 
 
 @pytest.fixture
-def glue(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The template's own modules, imported from where they lie."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "template/{% if is_pipeline %}src{% endif %}"))
-    names = ("formats", "download", "records", "connection")
-    yield {name: importlib.import_module(name) for name in names}
-    for name in names:
-        sys.modules.pop(name, None)
+def glue(module: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Glue]:
+    """Imports a module of cmkit, by its name in there, from where it was rendered."""
+    monkeypatch.syspath_prepend(str(module() / "src"))
+    yield lambda name: importlib.import_module(f"cmkit.{name}")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cmkit"]:
+        del sys.modules[name]
 
 
 class Response:
@@ -304,30 +304,30 @@ class Response:
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_download_that_fails_is_not_taken_for_a_short_file(
-    glue: Any, tmp_path: Path, suffix: str
+    glue: Glue, tmp_path: Path, suffix: str
 ) -> None:
     schema = pa.schema([("text", pa.string())])
     response = Response(b'text\n"a"\n"b"\n', [OSError("no space left on device")])
-    content = glue["download"].Download(lambda: response, tmp_path / "content")
-    with pytest.raises(glue["download"].DownloadFailed, match="no space left"):
-        list(glue["formats"].read(content, suffix, schema, "a", 0, 99, 10))
+    content = glue("pipelines.download").Download(lambda: response, tmp_path / "content")
+    with pytest.raises(glue("pipelines.download").DownloadFailed, match="no space left"):
+        list(glue("pipelines.formats").read(content, suffix, schema, "a", 0, 99, 10))
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Any, tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Glue, tmp_path: Path) -> None:
     content = b"0123456789abcdefghij"
     response = Response(content, [httpx.ReadError("cut"), httpx.ReadError("cut")])
-    download = glue["download"].Download(lambda: response, tmp_path / "content")
+    download = glue("pipelines.download").Download(lambda: response, tmp_path / "content")
     assert download.open().read() == content
     assert download.complete().read_bytes() == content
 
 
 def test_every_request_has_the_token_that_is_mounted_now(
-    glue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    glue: Glue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = tmp_path / "token"
     token.write_text("first")
     monkeypatch.setenv("BUILD2_TOKEN", str(token))
-    auth = glue["connection"].FreshPipelineAuth()
+    auth = glue("platform").FreshPipelineAuth()
     # Uploads run in threads of their own, and share the client.
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda _: auth.get_token().access_token, range(4000))

@@ -184,7 +184,8 @@ def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
     for row, value in enumerate(column):
         try:
             cast = _text(value, kind).cast(kind)
-            _check(cast, value, kind)
+            if cast.is_valid:
+                _check(cast, value, kind)
             values.append(cast.as_py())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             values.append(None)
