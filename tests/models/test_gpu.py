@@ -163,7 +163,7 @@ CHOICES: dict[str, list[Any]] = {
     "weights_origin": ["huggingface", "https", "foundry"],
     "weights_source": ["", "hub"],
     "multi_stage": [False, True],
-    "python_version": ["3.10", "3.11", "3.12", "3.13"],
+    "python_version": ["3.11", "3.12", "3.13", "3.14"],
     "example": ["embedding", "yolo"],
 }
 MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
@@ -190,7 +190,10 @@ def test_every_combination_is_formatted_and_linted(render: Render, answers: dict
             {"weights_origin": "https", "weights_files": ["../x"]},
             '"-" and "/" in a name, not "../x"',
         ),
-        ({"weights_origin": "https", "weights_files": []}, "Write a YAML list of names"),
+        (
+            {"weights_origin": "https", "weights_files": []},
+            "Name at least one, such as [config.json",
+        ),
         ({"gpu": "a10"}, "a10"),
         (
             {"weights_origin": "foundry", "weights_dataset": "parts"},
