@@ -9,6 +9,7 @@ demo: .venv/ready
 	$(RUN) tests.demo
 
 test: .venv/models lint
+	$(RUN) tests.counts
 	$(RUN) pytest -n auto --dist worksteal -rs
 
 test-fast: .venv/ready
@@ -18,6 +19,8 @@ lint: .venv/ready
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+	$(RUN) mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(RUN) mypy --platform win32 --cache-dir .mypy_cache/win32
 
 bench: .venv/ready
 	$(RUN) tests.bench

@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local.function import LocalFoundry, Reporter, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
+
+if TYPE_CHECKING:
+    from foundry_cm.local.pipeline import pipeline as pipelines
 
 
 class CallFailed(AssertionError):
@@ -27,24 +31,18 @@ class EventRefused(ValueError):
 class Foundry:
     """A module running under the local Foundry; use it as a context manager.
 
-    `command` and the size limit default to what `cm serve` would use in `folder`; `settings` are
-    those of `foundry_cm.local.function.Settings`.
+    `command` and the size limit default to what `cm serve` would use in `folder`, and as there a
+    module with application permissions sees what lies in `data/`; `settings` are those of
+    `foundry_cm.local.function.foundry.Settings`.
     """
 
     def __init__(
         self, folder: Path | str = ".", command: Sequence[str] = (), **settings: Any
     ) -> None:
         project = Project.read(Path(folder))
-        self._settings = Settings(
-            command=project.command(command),
-            folder=project.folder,
-            **{
-                "max_megabytes": project.max_megabytes,
-                "timeout_seconds": 60.0,
-                "restart": False,
-                "application": project.application,
-                **settings,
-            },
+        defaults = {"timeout_seconds": 60.0, "restart": False}
+        self._settings = Settings.of(
+            project, command=project.command(command), **(defaults | settings)
         )
         self._log = _Log()
         self._loop = asyncio.new_event_loop()
@@ -86,6 +84,20 @@ class Foundry:
     def functions(self) -> dict[str, Function]:
         """The functions that the module declared, by name."""
         return self.local.functions
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The RIDs of what the module may read on the platform, by the names of the folders in `data/`."""
+        registry = self.local.registry
+        return {each.alias: each.rid for each in registry.resources} if registry else {}
+
+    def items(self, media_set: str) -> dict[str, str]:
+        """The RIDs of the items of a media set in `data/`, by their paths."""
+        registry = self.local.registry
+        if registry is None:
+            raise RuntimeError("The module has no application permissions: it sees no media set")
+        found = registry.media_set(self.data[media_set]).items()
+        return {item.path: rid for rid, item in found.items()}
 
     @property
     def warnings(self) -> list[str]:
@@ -150,7 +162,12 @@ class Pipeline:
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
         self.root = root
-        self.output: deque[str] = deque(maxlen=1000)
+        self._log = _Log()
+
+    @property
+    def output(self) -> str:
+        """The last lines that the module printed, in all its runs."""
+        return "\n".join(self._log.lines)
 
     def put(self, alias: str, name: str, content: str | bytes) -> Path:
         """Add a file to an input."""
@@ -168,6 +185,17 @@ class Pipeline:
         """
         return asyncio.run(self._run(faults, build, timeout))
 
+    def settings(self, **chosen: Any) -> pipelines.Settings:
+        """How `LocalPipeline` runs it: for what this class does not offer."""
+        from foundry_cm.local.pipeline import pipeline as pipelines
+
+        return pipelines.Settings(
+            command=Project.read(self.folder).command(),
+            folder=self.folder,
+            root=self.root,
+            **chosen,
+        )
+
     def rows(self, alias: str) -> list[dict[str, Any]]:
         """Every row that an output holds, in the order of its files' names."""
         from foundry_cm.local.platform.tables import hidden, read
@@ -178,18 +206,11 @@ class Pipeline:
         return [row for path in shown for row in read(path).to_pylist()]
 
     async def _run(self, faults: Sequence[str], build: bool, timeout: float) -> PipelineRun:
-        from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
+        from foundry_cm.local.pipeline.pipeline import LocalPipeline
 
-        options = Options(
-            command=Project.read(self.folder).command(),
-            folder=self.folder,
-            root=self.root,
-            faults=faults,
-            of_build=build,
-            on_line=self.output.append,
-        )
+        settings = self.settings(faults=faults, of_build=build)
         try:
-            async with LocalPipeline(options) as pipeline:
+            async with LocalPipeline(settings, self._log) as pipeline:
                 await asyncio.wait_for(pipeline.idle(), timeout)
                 await pipeline.finish()
                 moved = pipeline.moved()
@@ -204,5 +225,4 @@ class Pipeline:
         except CmError as error:
             raise _as_test_error(error) from None
         except TimeoutError:
-            lines = "\n".join(self.output)
-            raise CallFailed(f"not idle within {timeout:g} s:\n{lines}") from None
+            raise CallFailed(f"not idle within {timeout:g} s:\n{self.output}") from None

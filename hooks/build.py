@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -24,6 +24,8 @@ class TemplateArchive(BuildHookInterface[Any]):
         carried = runpy.run_path(str(Path(self.root, "foundry_cm", "checks", "carried.py")))
         archive = carried["archive"](Path(self.root))
         if archive is not None:
-            file = Path(mkdtemp(prefix="template-"), "template.zip")
+            # It is deleted with this hook, which lives until the file is built.
+            self.folder = TemporaryDirectory(prefix="template-")
+            file = Path(self.folder.name, "template.zip")
             file.write_bytes(archive)
             build_data["force_include"][str(file)] = carried["IN_WHEEL"]

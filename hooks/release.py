@@ -45,7 +45,7 @@ def problems(tag: str, *, root: Path = ROOT, version: str = __version__) -> Iter
 def _changelog_problems(root: Path, tag: str) -> Iterator[str]:
     text = (root / "CHANGELOG.md").read_text("utf-8")
     section = re.search(
-        rf"^## {re.escape(tag[1:])}( .*)?$(?P<body>.*?)(?=^## |\Z)", text, re.M | re.S
+        rf"^## {re.escape(tag[1:])}( [^\n]*)?$(?P<body>.*?)(?=^## |\Z)", text, re.M | re.S
     )
     if section is None:
         yield f"CHANGELOG.md has no section for {tag[1:]}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from tests.conftest import commit, git, snapshot
 from tests.template.conftest import FIRST, history_in, module_of, quiet_update
 from tests.template.test_update import ANSWERS, edit, lines_of_mine, releases
@@ -125,9 +125,7 @@ async def round_trips(folder: Path) -> list[Figure]:
     """Calls of a handler that does nothing, one after the other and eight at a time."""
     (folder / "app.py").write_text(TRIVIAL)
 
-    async def serve(
-        concurrency: int, measure: Callable[[LocalFoundry], asyncio.Future[float]]
-    ) -> float:
+    async def serve(concurrency: int, measure: Callable[[LocalFoundry], Awaitable[float]]) -> float:
         settings = Settings(
             command=[sys.executable, "app.py"], folder=folder, concurrency=concurrency
         )

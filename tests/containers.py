@@ -8,8 +8,6 @@ inside it then reaches the package index as pip outside does.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import socket
 import subprocess
@@ -22,28 +20,20 @@ from pathlib import Path
 import pytest
 import trustme
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry-cm-tests"
+from tests import debian
+from tests.debian import CACHE
+
 STORE = CACHE / "store"
 ROOTFS = CACHE / "trixie-python-1.tar"
 NAMES = ("docker.io/library/python:3.13-slim", "docker.io/library/python:3.13")
 STORE_LIMIT = 12_000_000_000
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-PACKAGES = "ca-certificates,python3,python3-pip,python3-venv"
+PACKAGES = ["ca-certificates", "python3", "python3-pip", "python3-venv"]
 
 TOKEN = "canary-registry-token"
 REPOSITORY = "ri.artifacts.main.repository.00000000-0000-0000-0000-000000000000"
 # TOKEN by bcrypt, the only hash that docker-registry reads.
 _HASH = "$2b$05$9Dge8LCxIaxiCeBx4Z/Pb.pTH4Rt70FrbY9hIVQ7bDk76/34FhXai"
-
-
-def why_no_containers() -> str | None:
-    """What keeps container tests from running on this machine, in one line."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "container tests need Linux and root"
-    missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
-    if missing or shutil.which("docker-registry") is None:
-        return "container tests need: apt-get install buildah debootstrap docker-registry"
-    return None
 
 
 @dataclass(frozen=True)
@@ -66,9 +56,11 @@ class Registry:
 @pytest.fixture(scope="session")
 def containers() -> Iterator[None]:
     """buildah in the environment, with `python:3.13-slim` and `python:3.13` in its store."""
-    reason = why_no_containers()
-    if reason:
-        pytest.skip(reason)
+    reason = debian.why_no_root("buildah", "docker-registry")
+    if reason or sys.platform != "linux":
+        pytest.skip(f"no image can be built: {reason}")
+    import fcntl
+
     CACHE.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch, (CACHE / "lock").open("w") as lock:
         for name, value in _engine_environment().items():
@@ -178,10 +170,7 @@ def _make_base() -> None:
 def _debootstrap() -> None:
     """Debian's Python laid out like the official image: `python`, and pip without its guard."""
     root = CACHE / "rootfs"
-    shutil.rmtree(root, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "trixie", str(root)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout[-2000:] + made.stderr[-2000:]
+    debian.bootstrap(root, "trixie", PACKAGES)
     (root / "usr/bin/python").symlink_to("python3")
     for path in [
         *root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"),

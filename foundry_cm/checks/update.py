@@ -52,11 +52,13 @@ def uncommitted_update(module: Module) -> Iterator[Finding]:
     """An update that is not committed: the way back, and the files that it dropped."""
     if not _changed(module, "--", ANSWERS):
         return
-    if _changed(module) == [ANSWERS]:
+    before = git(module.folder, "show", f"HEAD:./{ANSWERS}") or ""
+    commit = f"_commit: {module.answers.get('_commit')}"
+    if commit in before.splitlines() and _changed(module) == [ANSWERS]:
         yield Finding(
             f"{ANSWERS} is changed, and nothing else: an edit by hand misleads the next update",
             ANSWERS,
-            f"git checkout {ANSWERS}, and change an answer with copier update -d name=value.",
+            f"git checkout {ANSWERS}, then change an answer with copier update -d name=value.",
             notice=True,
         )
         return

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from foundry_cm import __version__
-from foundry_cm.cli import build, call, check, event, publish, run, schema, serve, weights
 from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
+VERBS = ("serve", "call", "event", "run", "schema", "check", "weights", "build", "publish")
+
+
+class Verbs(TyperGroup):
+    """Loads the file of a verb when that verb is asked for: servers and engines take a second."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands: dict[str, Any] = dict.fromkeys(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a verb: the function of its name, or the `app` of its own verbs."""
+        if cmd_name not in VERBS:
+            return None
+        file = import_module(f"{__name__}.{cmd_name}")
+        verb = getattr(file, "app", None)
+        if verb is None:
+            verb = typer.Typer(add_completion=False)
+            verb.command(cmd_name)(getattr(file, cmd_name))
+        return typer.main.get_command(verb)
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="cm",
     help="Run, call and check a Foundry compute module on this machine.",
     no_args_is_help=True,
@@ -19,15 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve.serve)
-app.command("call")(call.call)
-app.command("event")(event.event)
-app.command("run")(run.run)
-app.command("schema")(schema.schema)
-app.command("check")(check.check)
-app.add_typer(weights.app)
-app.command("build")(build.build)
-app.command("publish")(publish.publish)
 
 
 def _version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
@@ -12,11 +11,11 @@ from urllib.parse import quote
 
 import typer
 
-from foundry_cm.cli import session
+from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import milliseconds, say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.local.function import Reporter
+from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.local.panel import parse_event
 from foundry_cm.module.project import Project
 
@@ -47,13 +46,14 @@ def call(
     Uses the module that cm serve runs in this folder, or starts the module for this one call.
     """
     project = Project.read(folder)
+    check_mode(project.folder)
     value, where = _event(project, function, event, text)
     try:
         panel = None if command else session.running_panel(project.folder)
         if panel:
-            result = asyncio.run(_ask_panel(panel, function, value, timeout))
+            result = terminal.run(_ask_panel(panel, function, value, timeout))
         else:
-            result = asyncio.run(_start_and_call(project, command or [], function, value, timeout))
+            result = terminal.run(_start_and_call(project, command or [], function, value, timeout))
     except CmError as error:
         if error.code == "InvalidEvent":
             error.where = where
@@ -74,7 +74,7 @@ async def _start_and_call(
     project: Project, command: list[str], function: str, event: Any, timeout: float | None
 ) -> Any:
     began = time.perf_counter()
-    async with session.started(project, command, _Output()) as foundry:
+    async with session.started(project, command, terminal.Output()) as foundry:
         await foundry.ready()
         ready = time.perf_counter() - began
         result = await foundry.call(function, event, timeout)
@@ -85,13 +85,6 @@ async def _start_and_call(
     )
     say_next("cm serve", "keeps the module running between calls")
     return result.value
-
-
-class _Output(Reporter):
-    """Passes on what the module prints, for a call that starts it."""
-
-    def line(self, replica: int, text: str) -> None:
-        say(text, "dim")
 
 
 def _event(project: Project, function: str, file: Path | None, text: str | None) -> tuple[Any, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from foundry_cm.cli import session
+from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError, near_miss
@@ -26,7 +25,7 @@ def event(
     folder: Folder = Path(),
 ) -> None:
     """Print a valid event, made from the types that the function declares."""
-    schemas = asyncio.run(session.posted_schemas(Project.read(folder), command or []))
+    schemas = terminal.run(session.posted_schemas(Project.read(folder), command or []))
     functions = {item.name: item for item in map(Function, schemas)}
     if function not in functions:
         raise CmError(

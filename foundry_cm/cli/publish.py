@@ -25,7 +25,7 @@ def publish(
     registry: Annotated[
         str | None,
         typer.Option(
-            help="Host of the registry. Default: that of enrollment-host in pyproject.toml.",
+            help="Host of the registry. Default: that of FOUNDRY_HOSTNAME.",
             show_default=False,
         ),
     ] = None,
@@ -40,7 +40,7 @@ def publish(
     """Push the module's image to the Artifacts repository of Foundry.
 
     Takes REPOSITORY and TOKEN from the environment: the page Publish > Docker of the Artifacts
-    repository shows both.
+    repository shows both. FOUNDRY_HOSTNAME names your Foundry: the token goes nowhere else.
     """
     request = images.Request(
         folder=folder.resolve(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import USAGE, CmError
@@ -51,6 +51,17 @@ def run(
     It reads what lies in data/ALIAS/ and writes to outputs/ALIAS/, through the official client and a
     platform API on this machine. What it has read once it does not read again.
     """
+    from foundry_cm.local.pipeline.pipeline import LocalPipeline, Settings
+
+    project = Project.read(folder)
+    settings = Settings(
+        command=project.command(command or []),
+        folder=project.folder,
+        root=project.folder,
+        faults=fault or [],
+        of_build=build,
+    )
+    pipeline = LocalPipeline(settings, terminal.Output())
     if importlib.util.find_spec("pyarrow") is None:
         raise CmError(
             "cm run needs pyarrow to read tables, and it is not installed",
@@ -58,20 +69,7 @@ def run(
             code="MissingExtra",
             exit_code=USAGE,
         )
-    from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
-
-    project = Project.read(folder)
-    progress = _progress()
-    options = Options(
-        command=project.command(command or []),
-        folder=project.folder,
-        root=project.folder,
-        faults=fault or [],
-        of_build=build,
-        on_line=lambda text: progress.console.print(f"  | {text}", style="dim"),
-    )
-    pipeline = LocalPipeline(options)
-    asyncio.run(_run(pipeline, progress, follow))
+    asyncio.run(_run(pipeline, _progress(), follow))
     _show(pipeline, project.folder, format)
 
 
@@ -90,10 +88,7 @@ def _progress() -> Progress:
 async def _run(pipeline: LocalPipeline, progress: Progress, follow: bool) -> None:
     from foundry_cm.local.pipeline.pipeline import read_bytes, total_bytes
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = terminal.told_to_stop()
     task = progress.add_task("reading", total=None)
 
     async def watch() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foundry_cm.cli import session
+from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import say, say_next, show_json
 from foundry_cm.cli.options import Command, Folder
 from foundry_cm.errors import FAILURE, USAGE, CmError
@@ -43,7 +42,7 @@ def schema(
     project = Project.read(folder)
     committed = project.folder / COMMITTED
     before = _read(committed) if diff else []
-    after = asyncio.run(session.posted_schemas(project, command or []))
+    after = terminal.run(session.posted_schemas(project, command or []))
     if write:
         draft = committed.with_suffix(".json.draft")
         draft.write_text(json.dumps(after, indent=2) + "\n", encoding="utf-8")

@@ -6,29 +6,32 @@ import asyncio
 import dataclasses
 import os
 import shlex
-import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from foundry_cm.cli import session
+from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
 from foundry_cm.cli.options import Command, Engine, Folder
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
-from foundry_cm.local.function import CallResult, LocalFoundry, Reporter, Settings
-from foundry_cm.local.function.foundry import bind
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
+from foundry_cm.local.site import bind
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 from foundry_cm.module.watch import changed_files, check_syntax
 
+if TYPE_CHECKING:
+    from foundry_cm.local.platform.registry import Registry
+
 # The port of the real runtime; the panel's is free to choose.
 RUNTIME_PORT, PANEL_PORT = 8945, 8947
+SHOWN_ITEMS = 5
 
 
 def serve(
@@ -89,15 +92,13 @@ def serve(
     beyond this machine.
     """
     project = Project.read(folder)
-    settings = Settings(
+    settings = Settings.of(
+        project,
         command=[] if container else project.command(command or []),
-        folder=project.folder,
         replicas=replicas or project.replicas,
         concurrency=concurrency or project.concurrency,
         port=_free(RUNTIME_PORT) if port is None else port,
         max_megabytes=max_megabytes or project.max_megabytes,
-        timeout_seconds=project.timeout_seconds,
-        application=project.application,
     )
     if container:
         settings = _in_container(settings, container, engine)
@@ -128,16 +129,13 @@ def _free(preferred: int) -> int:
 
 
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = terminal.told_to_stop()
     foundry = LocalFoundry(settings, _Terminal(settings.replicas))
     app = panel_api.create_app(foundry, _show_call)
     runner, panel = await panel_api.serve(app, panel_port)
     try:
         async with foundry:
-            _show_banner(settings, foundry.port, panel)
+            _show_banner(foundry, panel)
             with session.announced(project.folder, panel):
                 reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
                 await stop.wait()
@@ -171,11 +169,26 @@ def _names(files: list[Path], folder: Path) -> str:
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
-def _show_banner(settings: Settings, port: int, panel: str) -> None:
+def _show_banner(foundry: LocalFoundry, panel: str) -> None:
+    settings = foundry.settings
     count = f"{settings.replicas} replica{'s' if settings.replicas > 1 else ''}"
     err.print(Text.assemble(("cm serve  ", "bold"), shlex.join(settings.command)))
-    say(f"  runtime  https://localhost:{port}  {count}, concurrency {settings.concurrency}")
+    say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
     say(f"  panel    {panel}/api/functions")
+    if foundry.registry:
+        _show_data(foundry.registry, f"{panel}/api/data")
+
+
+def _show_data(registry: Registry, everything: str) -> None:
+    """What the module may read on the platform, and what a call names it by."""
+    for each in registry.catalogue(SHOWN_ITEMS + 1):
+        say(f"  data     data/{each['name']}/  {each['kind']}  {each['rid']}")
+        if each["kind"] != "media_set":
+            continue
+        for item in each["files"][:SHOWN_ITEMS]:
+            say(f"             {item['path']}  {item['rid']}")
+        if len(each["files"]) > SHOWN_ITEMS:
+            say(f"             and more: {everything}")
 
 
 def _show_call(name: str, outcome: CallResult | CmError) -> None:
@@ -189,14 +202,8 @@ def _show_call(name: str, outcome: CallResult | CmError) -> None:
         )
 
 
-class _Terminal(Reporter):
+class _Terminal(terminal.Output):
     """Shows what happens to the module."""
-
-    def __init__(self, replicas: int) -> None:
-        self._many = replicas > 1
-
-    def line(self, replica: int, text: str) -> None:
-        say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
 
     def died(self, replica: int, error: CmError, delay: float | None) -> None:
         show_error(error)

@@ -13,7 +13,8 @@ import aiohttp
 import psutil
 
 from foundry_cm.errors import FAILURE, CmError
-from foundry_cm.local.function import LocalFoundry, Reporter, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.project import Project
 
 _NOTE = Path(".cm") / "serve.json"
@@ -76,17 +77,8 @@ async def ask(panel: str, method: str, path: str, body: bytes | None = None) -> 
 
 def started(project: Project, command: Sequence[str], reporter: Reporter) -> LocalFoundry:
     """A local Foundry for one occasion: one replica, not started again when it dies."""
-    return LocalFoundry(
-        Settings(
-            command=project.command(command),
-            folder=project.folder,
-            max_megabytes=project.max_megabytes,
-            timeout_seconds=project.timeout_seconds,
-            application=project.application,
-            restart=False,
-        ),
-        reporter,
-    )
+    settings = Settings.of(project, command=project.command(command), restart=False)
+    return LocalFoundry(settings, reporter)
 
 
 async def posted_schemas(project: Project, command: Sequence[str]) -> list[Any]:

@@ -28,6 +28,7 @@ app = typer.Typer(
     name="weights",
     help="Bring the model's files here, locked by hash in weights.lock.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -41,14 +42,8 @@ def pull(
 ) -> None:
     """Fetch the files of weights.lock; without a lock, ask the origin and write one."""
     project = Project.read(folder)
-    try:
+    with _packages():
         from foundry_cm.weights import pull as weights
-    except ImportError as error:
-        raise CmError(
-            f"Pulling weights needs the package {error.name}",
-            fix="pip install 'foundry-cm[weights]'",
-            code="MissingPackage",
-        ) from None
     pulled = weights.pull(project, _progress, update=update)
     _say_what(pulled)
     if pulled.relocked:
@@ -61,7 +56,9 @@ def verify(folder: Folder = Path()) -> None:
     """Compare the files with weights.lock, byte for byte; exit 1 where they differ."""
     from foundry_cm.weights.request import check
 
-    _say_what(check(Project.read(folder)))
+    with _packages():
+        checked = check(Project.read(folder))
+    _say_what(checked)
     say_next("cm serve", "runs the module with them")
 
 
@@ -70,7 +67,20 @@ def _say_what(pulled: Pulled) -> None:
     size = f"{pulled.lock.size / 1e6:,.1f} MB"
     say(f"{count} file{'s'[: count != 1]}, {size}, as weights.lock says, in {pulled.folder}")
     for path in pulled.pickles:
-        say(f"{path} is a pickle: loading it runs the code inside. Its hash is locked.", "yellow")
+        say(f"{path} can run code of its author as it loads. Its hash is locked.", "yellow")
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Say how to install what a module without weights does not need."""
+    try:
+        yield
+    except ImportError as error:
+        raise CmError(
+            f"Weights need the package {error.name}",
+            fix="pip install 'foundry-cm[weights]'",
+            code="MissingPackage",
+        ) from None
 
 
 @contextmanager

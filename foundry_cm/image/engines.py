@@ -18,6 +18,7 @@ from typing import ClassVar
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.image.command import Command
 from foundry_cm.image.image import PLATFORM, Image, Layer
+from foundry_cm.module.places import read_file
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,21 @@ class Engine:
             stdin_env=token_env,
             env=self._auth(auth),
         )
+
+    def prepare(self, auth: Path) -> None:
+        """Make `auth` a place for one login.
+
+        What tells docker where its engine is comes along; stored credentials do not. Raises
+        `CmError` for a configuration that docker could not read either.
+        """
+        home = Path.home() / ".docker"
+        known: dict[str, object] = {}
+        if (home / "config.json").is_file():
+            known = read_file(home / "config.json")
+        kept = {key: known[key] for key in ("currentContext", "proxies") if key in known}
+        (auth / "config.json").write_text(json.dumps(kept), "utf-8")
+        if (home / "contexts").is_dir():
+            (auth / "contexts").symlink_to(home / "contexts")
 
     def push(self, ref: str, digest_file: Path, auth: Path) -> Command:
         """Push the image with the credentials in `auth`."""
@@ -186,20 +202,7 @@ class Engine:
         return [layer for layer in layers if layer.size]
 
     def _auth(self, auth: Path) -> dict[str, str]:
-        """A docker configuration of this one login, so that the token stays in no user's file.
-
-        What tells docker where its engine is comes along; stored credentials do not.
-        """
-        home = Path.home() / ".docker"
-        known: dict[str, object] = {}
-        if (home / "config.json").is_file():
-            known = json.loads((home / "config.json").read_text("utf-8"))
-        kept = {key: known[key] for key in ("currentContext", "proxies") if key in known}
-        config = auth / "config.json"
-        if not config.exists():
-            config.write_text(json.dumps(kept), "utf-8")
-            if (home / "contexts").is_dir():
-                (auth / "contexts").symlink_to(home / "contexts")
+        """Where this one login is kept, so that the token stays in no user's file."""
         return {"DOCKER_CONFIG": str(auth)}
 
 
@@ -212,6 +215,9 @@ class Podman(Engine):
     def version(self) -> str:
         """The version of the engine that answers; raises `CmError` when none does."""
         return self._command("info", "--format", "{{.Version.Version}}").output().strip()
+
+    def prepare(self, auth: Path) -> None:
+        """Nothing: podman and buildah make the file that they keep a login in."""
 
     def push(self, ref: str, digest_file: Path, auth: Path) -> Command:
         """Push the image with the credentials in `auth`; the digest goes to `digest_file`."""

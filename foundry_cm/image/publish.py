@@ -20,9 +20,10 @@ from foundry_cm.image.registry import (
     REPOSITORY,
     TOKEN,
     Target,
+    find_host,
     missing_login,
+    missing_trust,
     published_digest,
-    registry_host,
 )
 from foundry_cm.image.version_tag import tag_from_git
 from foundry_cm.module.project import Project
@@ -101,7 +102,9 @@ def preflight(request: Request) -> tuple[Plan | None, list[CmError]]:
     project = Project.read(request.folder)
     missing: list[CmError] = []
     engine = _or_note(missing, lambda: find_engine(request.engine)) or Engine()
-    host = request.registry or _or_note(missing, lambda: registry_host(project.enrollment_host))
+    host = _or_note(missing, lambda: find_host(request.registry, project.enrollment_host))
+    if host is not None:
+        missing.extend(missing_trust(request.registry, project.enrollment_host))
     name = _or_note(missing, lambda: check_name(project.image))
     tag = _or_note(missing, lambda: _tag(request))
     missing.extend(missing_login())
@@ -144,6 +147,7 @@ def publish(plan: Plan) -> Published:
         )
     with tempfile.TemporaryDirectory(prefix="cm-publish-") as folder:
         auth = Path(folder)
+        plan.engine.prepare(auth)
         login, _, push = plan.commands(auth)
         login.run(fix=f"Generate a new token where {TOKEN} came from; it needs Edit there.")
         report = _checked_build(plan)

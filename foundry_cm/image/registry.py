@@ -14,10 +14,15 @@ from foundry_cm.errors import USAGE, CmError
 
 REPOSITORY = "REPOSITORY"
 TOKEN = "TOKEN"  # noqa: S105  (the variable's name, as Foundry's page gives it)
+# The variable that the official client takes the host of a Foundry from.
+HOSTNAME = "FOUNDRY_HOSTNAME"
 
+# Of palantirfoundry, the domain itself and those of countries: no longer name is Palantir's.
 _ENROLLMENT = re.compile(
-    r"(?P<name>[a-z0-9-]+?)(?:-container-registry)?(?P<domain>\.palantirfoundry\.[a-z.]+)"
+    r"(?P<name>[a-z0-9][a-z0-9-]*?)(?:-container-registry)?"
+    r"(?P<domain>\.palantirfoundry\.(?:com|(?:com?\.)?[a-z]{2}))"
 )
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?")
 _RID = re.compile(r"ri\.artifacts\.[^.\s]*\.repository\.\S+")
 _MANIFESTS = ", ".join(
     (
@@ -43,6 +48,51 @@ class Target:
         return f"{self.host}/{self.image}:{self.tag}"
 
 
+def find_host(registry: str | None, enrollment: str) -> str:
+    """The registry's host: as given, or that of this user's enrollment, or of the module's.
+
+    Raises `CmError` where none is given, or one that cannot be.
+    """
+    if registry is None:
+        return registry_host(os.environ.get(HOSTNAME) or enrollment)
+    if not _HOST.fullmatch(registry):
+        raise CmError(
+            f'"{registry}" is not the host of a registry',
+            where="--registry",
+            fix="Give the host that the Publish page of the Artifacts repository shows.",
+            code="Host",
+            exit_code=USAGE,
+        )
+    return registry
+
+
+def missing_trust(registry: str | None, enrollment: str) -> Iterator[CmError]:
+    """Why the token may not go to that registry; empty where this user has named it here.
+
+    A module may come from a stranger, and its pyproject.toml name a host of theirs.
+    """
+    own = os.environ.get(HOSTNAME, "")
+    if registry is not None or not enrollment:
+        return
+    host = registry_host(enrollment)
+    if not own:
+        yield CmError(
+            f"only pyproject.toml names {host}, and {TOKEN} would go there",
+            where="environment",
+            fix=f"If it is your Foundry: export {HOSTNAME}={enrollment}, or pass --registry {host}.",
+            code="Host",
+            exit_code=USAGE,
+        )
+    elif registry_host(own) != host:
+        yield CmError(
+            f"pyproject.toml is for {host}, and {HOSTNAME} for {registry_host(own)}",
+            where="environment",
+            fix="Correct the one that is wrong, or pass --registry.",
+            code="Host",
+            exit_code=USAGE,
+        )
+
+
 def registry_host(enrollment: str) -> str:
     """The registry of an enrollment: `acme.palantirfoundry.com` has `acme-container-registry...`.
 
@@ -57,8 +107,8 @@ def registry_host(enrollment: str) -> str:
             f'the registry of "{host}" cannot be told from its name'
             if host
             else "the enrollment's host is not known",
-            where="enrollment-host in pyproject.toml",
-            fix="Answer enrollment_host (copier update), such as acme.palantirfoundry.com; "
+            where=f"{HOSTNAME}, or enrollment-host in pyproject.toml",
+            fix=f"Set {HOSTNAME} to your enrollment, such as acme.palantirfoundry.com; "
             "or pass --registry with the host that the Artifacts repository's Publish page shows.",
             code="Host",
             exit_code=USAGE,

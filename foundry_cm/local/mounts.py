@@ -24,23 +24,63 @@ RESTART_PATH = f"{_ROUTE}/restart"
 
 @dataclass(frozen=True)
 class Mounts:
-    """A directory with the files that replicas read, and the CA behind the TLS server."""
+    """A directory with the files that replicas read, and the CA behind the TLS servers."""
 
     root: Path
     authority: trustme.CA
+    sources: LocalSources | None = None
+    module_rid: str = field(
+        default_factory=lambda: f"ri.foundry.main.deployed-app.{uuid.uuid4()}", init=False
+    )
 
     @classmethod
-    def create(cls, root: Path) -> Mounts:
+    def create(cls, root: Path, sources: LocalSources | None = None) -> Mounts:
         """Make the folder and the certificate authority, and write its certificate."""
         root.mkdir(mode=0o755)
         authority = trustme.CA()
         authority.cert_pem.write_to_path(root / "ca.pem")
-        return cls(root, authority)
+        return cls(root, authority, sources)
 
     @property
     def ca(self) -> Path:
         """The certificate that a client of the local Foundry verifies against."""
         return self.root / "ca.pem"
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file in one step, so that a reader never sees half of it; gives its path."""
+        file = self.root / name
+        file.parent.mkdir(exist_ok=True)
+        draft = file.with_name(f"{file.name}.new")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(file)
+        return str(file)
+
+    def common(self, platform: str, session: str) -> dict[str, str]:
+        """The variables of a replica in either mode; `platform` is the host and port of its API.
+
+        CONNECTIONS_TO_OTHER_PODS_CA_PATH and FOUNDRY_SERVICE_DISCOVERY_V2 are not on the documented
+        list, but the SDK (0.34) reads them.
+        """
+        proxies = self.sources.proxies if self.sources else ()
+        return {
+            "FOUNDRY_SERVICE_DISCOVERY_V2": self.write(
+                "FOUNDRY_SERVICE_DISCOVERY_V2", _service_discovery(platform, proxies)
+            ),
+            "DEFAULT_CA_PATH": str(self.ca),
+            "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(self.ca),
+            "COMPUTE_SESSION_ID": session,
+            "FOUNDRY_COMPUTE_MODULE_RID": self.module_rid,
+            # Node reads the CA from here: its SDK has no setting for it.
+            "NODE_EXTRA_CA_CERTS": str(self.ca),
+            "PYTHONUNBUFFERED": "1",
+            **_no_proxy(),
+            **(self.sources.mount(self.root, self.ca) if self.sources else {}),
+        }
+
+
+def new_session() -> str:
+    """The id of one replica's session."""
+    return f"ses-{uuid.uuid4()}"
 
 
 @dataclass(frozen=True)
@@ -49,96 +89,50 @@ class ReplicaIdentity:
 
     index: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    session: str = field(default_factory=lambda: f"ses-{uuid.uuid4()}")
+    session: str = field(default_factory=new_session)
 
 
-def environment(
-    mounts: Mounts,
-    replica: ReplicaIdentity,
-    *,
-    module_rid: str,
-    host: str,
-    port: int,
-    concurrency: int,
-    sources: LocalSources | None = None,
+def function_environment(
+    mounts: Mounts, replica: ReplicaIdentity, *, runtime: str, platform: str, concurrency: int
 ) -> dict[str, str]:
-    """The variables of a function-mode replica; those that name a file have it written first.
+    """The variables of a replica that answers calls; those that name a file have it written first.
 
-    CONNECTIONS_TO_OTHER_PODS_CA_PATH, RESTART_NOTIFICATION_URI and FOUNDRY_SERVICE_DISCOVERY_V2 are
-    not on the documented list, but the SDK (0.34) reads them, the first two unconditionally.
+    `runtime` and `platform` are hosts with their ports. RESTART_NOTIFICATION_URI is not on the
+    documented list, but the SDK (0.34) does not start without it.
     """
-    folder = mounts.root / f"replica-{replica.index}"
-    folder.mkdir(exist_ok=True)
-    # Without a newline: the SDK puts the text into a header as it is.
-    (folder / "MODULE_AUTH_TOKEN").write_text(replica.token, encoding="utf-8")
-    address = f"{host}:{port}"
-    discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
-    discovery.write_text(
-        _service_discovery(address, sources.proxies if sources else ()), encoding="utf-8"
-    )
+    host, _, port = runtime.rpartition(":")
     return {
         "RUNTIME_HOST": host,
-        "RUNTIME_PORT": str(port),
-        "RUNTIME_API": address,
+        "RUNTIME_PORT": port,
+        "RUNTIME_API": runtime,
         "GET_JOB_PATH": JOB_PATH,
         "POST_RESULT_PATH": RESULT_PATH,
-        "GET_JOB_URI": f"https://{address}{JOB_PATH}",
-        "POST_RESULT_URI": f"https://{address}{RESULT_PATH}",
-        "POST_SCHEMA_URI": f"https://{address}{SCHEMA_PATH}",
-        "RESTART_NOTIFICATION_URI": f"https://{address}{RESTART_PATH}",
-        "MODULE_AUTH_TOKEN": str(folder / "MODULE_AUTH_TOKEN"),
-        "DEFAULT_CA_PATH": str(mounts.ca),
-        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(mounts.ca),
-        "FOUNDRY_SERVICE_DISCOVERY_V2": str(discovery),
+        "GET_JOB_URI": f"https://{runtime}{JOB_PATH}",
+        "POST_RESULT_URI": f"https://{runtime}{RESULT_PATH}",
+        "POST_SCHEMA_URI": f"https://{runtime}{SCHEMA_PATH}",
+        "RESTART_NOTIFICATION_URI": f"https://{runtime}{RESTART_PATH}",
+        # Without a newline: the SDK puts the text into a header as it is.
+        "MODULE_AUTH_TOKEN": mounts.write(
+            f"replica-{replica.index}/MODULE_AUTH_TOKEN", replica.token
+        ),
         "MAX_CONCURRENT_TASKS": str(concurrency),
-        "COMPUTE_SESSION_ID": replica.session,
-        "FOUNDRY_COMPUTE_MODULE_RID": module_rid,
-        # Node reads the CA from here: its SDK has no setting for it.
-        "NODE_EXTRA_CA_CERTS": str(mounts.ca),
-        "PYTHONUNBUFFERED": "1",
-        **_no_proxy(),
-        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
+        **mounts.common(platform, replica.session),
     }
 
 
 def pipeline_environment(
-    mounts: Mounts,
-    *,
-    token: str,
-    aliases: dict[str, Any],
-    module_rid: str,
-    port: int,
-    sources: LocalSources | None = None,
+    mounts: Mounts, *, platform: str, token: str, aliases: dict[str, Any]
 ) -> dict[str, str]:
-    """The variables of a pipeline-mode replica; the files behind them are written first.
+    """The variables of a pipeline's replica; the files behind them are written first.
 
     BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes). The
     routes of jobs are left out: a pipeline answers no calls.
     """
-    (mounts.root / "RESOURCE_ALIAS_MAP").write_text(json.dumps(aliases), encoding="utf-8")
-    renew_pipeline_token(mounts, token)
-    discovery = mounts.root / "FOUNDRY_SERVICE_DISCOVERY_V2"
-    proxies = sources.proxies if sources else ()
-    discovery.write_text(_service_discovery(f"localhost:{port}", proxies), encoding="utf-8")
     return {
-        "BUILD2_TOKEN": str(mounts.root / "BUILD2_TOKEN"),
-        "RESOURCE_ALIAS_MAP": str(mounts.root / "RESOURCE_ALIAS_MAP"),
-        "FOUNDRY_SERVICE_DISCOVERY_V2": str(discovery),
-        "DEFAULT_CA_PATH": str(mounts.ca),
-        "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(mounts.ca),
-        "COMPUTE_SESSION_ID": f"ses-{uuid.uuid4()}",
-        "FOUNDRY_COMPUTE_MODULE_RID": module_rid,
-        "PYTHONUNBUFFERED": "1",
-        **_no_proxy(),
-        **(sources.mount(mounts.root, mounts.ca) if sources else {}),
+        "BUILD2_TOKEN": mounts.write("BUILD2_TOKEN", token),
+        "RESOURCE_ALIAS_MAP": mounts.write("RESOURCE_ALIAS_MAP", json.dumps(aliases)),
+        **mounts.common(platform, new_session()),
     }
-
-
-def renew_pipeline_token(mounts: Mounts, token: str) -> None:
-    """Replace the pipeline's token in one step: a reader never sees half of it."""
-    draft = mounts.root / "BUILD2_TOKEN.new"
-    draft.write_text(token, encoding="utf-8")
-    draft.replace(mounts.root / "BUILD2_TOKEN")
 
 
 def _service_discovery(address: str, proxies: Sequence[str]) -> str:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local.function import CallResult, LocalFoundry
-from foundry_cm.local.function.foundry import LOOPBACK, bind, event_too_large
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, event_too_large
+from foundry_cm.local.site import LOOPBACK, bind
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LOCAL_NAMES = {LOOPBACK, "localhost"}
@@ -54,6 +54,10 @@ def create_app(
     async def schemas(_request: web.Request) -> web.StreamResponse:
         return web.json_response(foundry.schemas)
 
+    async def data(_request: web.Request) -> web.StreamResponse:
+        catalogue = foundry.registry.catalogue() if foundry.registry else []
+        return web.json_response({"data": catalogue})
+
     async def status(_request: web.Request) -> web.StreamResponse:
         return web.json_response(
             {
@@ -93,6 +97,7 @@ def create_app(
     app = web.Application(middlewares=[_errors_as_json, _local_only], client_max_size=2**40)
     app.router.add_get("/api/functions", functions)
     app.router.add_get("/api/schemas", schemas)
+    app.router.add_get("/api/data", data)
     app.router.add_get("/api/status", status)
     app.router.add_post("/api/functions/{name}/invoke", invoke)
     return app

@@ -41,8 +41,9 @@ class Launch:
 class Replica:
     """Runs a command as one replica.
 
-    `on_line` gets each line of its output; `on_death` an error that says why it died, once for each
-    death that nobody asked for.
+    `on_line` gets each line of its output; `on_start` hears of each start; `on_death` gets an error
+    that says why it died, once for each death that nobody asked for. `declares`: it is expected to
+    declare functions.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Replica:
         restart: bool,
         on_line: Callable[[int, str], None],
         on_death: Callable[[int, CmError, float | None], None],
+        on_start: Callable[[], None] = lambda: None,
+        declares: bool = True,
     ) -> None:
         self.index = index
         self.responsive = False
@@ -65,10 +68,13 @@ class Replica:
         self._restart = restart
         self._on_line = on_line
         self._on_death = on_death
+        self._on_start = on_start
+        self._declares = declares
         self._process: subprocess.Popen[bytes] | None = None
         self._output: deque[str] = deque(maxlen=_KEPT_LINES)
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
+        self._killed = False
 
     @property
     def alive(self) -> bool:
@@ -93,7 +99,8 @@ class Replica:
         self._supervisor = asyncio.create_task(self._supervise())
 
     def kill(self) -> None:
-        """End the process without warning, as a node that goes away does."""
+        """End the process without warning, as a node that goes away does; another starts at once."""
+        self._killed = True
         self._kill_group()
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -127,9 +134,11 @@ class Replica:
             return set()
 
     def _spawn(self) -> None:
-        self.responsive = self.declared = False
+        self.responsive = self._killed = False
+        self.declared = not self._declares
         self.workers = set()
         self._output.clear()
+        self._on_start()
         self._launch.before()
         try:
             # A session of its own: Ctrl-C in the terminal is ours to pass on, to all its children.
@@ -160,14 +169,15 @@ class Replica:
             self.responsive = False
             if self._stopping:
                 return
-            self.failure = self._explain_death()
-            if time.monotonic() - began > _STABLE_SECONDS:
-                delay = _FIRST_DELAY
-            self._on_death(self.index, self.failure, delay if self._restart else None)
-            if not self._restart:
-                return
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_DELAY)
+            if not self._killed:
+                self.failure = self._explain_death()
+                if time.monotonic() - began > _STABLE_SECONDS:
+                    delay = _FIRST_DELAY
+                self._on_death(self.index, self.failure, delay if self._restart else None)
+                if not self._restart:
+                    return
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
             self._spawn()
 
     async def _wait_for_exit(self) -> None:

@@ -8,40 +8,114 @@ from __future__ import annotations
 
 import json
 import ssl
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from foundry_cm.errors import USAGE, CmError, near_miss
+from msgspec import field
+
+from foundry_cm.module.places import Place, read_file
+from foundry_cm.module.records import Record, Wrong, as_record
 
 FILE = "sources.local.toml"
-KINDS = ("rest", "s3", "generic")
 
-# Key of a table, and what its value is.
-_KEYS: dict[str, type] = {
-    "kind": str,
-    "url": str,
-    "headers": dict,
-    "query": dict,
-    "secrets": dict,
-    "ca": str,
-    "client-certificate": dict,
-    "proxy": str,
-    "proxy-token": str,
-    "configuration": dict,
-    "aws": dict,
-    "gcp": dict,
-    "oauth": dict,
-}
-# Where a table of credentials goes in `resolvedCredentials`, and its keys there.
-_AWS = {
-    "access-key-id": "accessKeyId",
-    "secret-access-key": "secretAccessKey",
-    "session-token": "sessionToken",
-    "expiration": "expiration",
-}
-_TOKEN = {"access-token": "accessToken", "expiration": "expiration"}
+# The SDK reads this one form of a time, and cannot do without one (0.34, sources_v2).
+_NEVER = "2999-01-01T00:00:00Z"
+
+
+class Certificate(Record, frozen=True, kw_only=True):
+    """The files of a client certificate."""
+
+    certificate: str
+    key: str
+
+
+class AwsKeys(Record, frozen=True, kw_only=True):
+    """Keys for AWS; with a token they are those of a session."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+    expiration: str = _NEVER
+
+    def resolved(self) -> dict[str, Any]:
+        """As Foundry mounts them."""
+        keys = {"accessKeyId": self.access_key_id, "secretAccessKey": self.secret_access_key}
+        if self.session_token is None:
+            return {"cloudCredentials": {"awsCredentials": {"basicCredentials": keys}}}
+        session = keys | {"sessionToken": self.session_token, "expiration": self.expiration}
+        return {"cloudCredentials": {"awsCredentials": {"sessionCredentials": session}}}
+
+
+class AccessToken(Record, frozen=True, kw_only=True):
+    """A token that Foundry gets for the module."""
+
+    access_token: str
+    expiration: str = _NEVER
+
+    def resolved(self) -> dict[str, str]:
+        """As Foundry mounts it."""
+        return {"accessToken": self.access_token, "expiration": self.expiration}
+
+
+class Source(Record, frozen=True, kw_only=True):
+    """One Source, under its API name."""
+
+    kind: Literal["rest", "s3", "generic"] = "rest"
+    url: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    ca: str | None = None
+    client_certificate: Certificate | None = None
+    proxy: str | None = None
+    proxy_token: str = "local"  # noqa: S105  (no agent checks it here)
+    configuration: dict[str, Any] | None = None
+    aws: AwsKeys | None = None
+    gcp: AccessToken | None = None
+    oauth: AccessToken | None = None
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith("https://"):
+            raise Wrong("url", "url is not an https address", "Foundry takes https addresses only.")
+
+    @property
+    def mounted_secrets(self) -> dict[str, str]:
+        """Foundry puts a prefix before the secrets of REST Sources (documentation, "Sources")."""
+        prefix = "additionalSecret" if self.kind == "rest" else ""
+        return {f"{prefix}{name}": value for name, value in self.secrets.items()}
+
+    def mounted(self, place: Place) -> dict[str, Any]:
+        """Its configuration as Foundry mounts it; raises `CmError` for a file that is not there."""
+        config: dict[str, Any] = {"secrets": self.mounted_secrets}
+        if self.url is not None:
+            config["httpConnectionConfig"] = {
+                "url": self.url,
+                "authHeaders": self.headers,
+                "queryParameters": self.query,
+            }
+        if self.proxy is not None:
+            config["proxyToken"] = self.proxy_token
+        if self.configuration is not None:
+            config["sourceConfiguration"] = self.configuration
+        if self.ca is not None:
+            config["serverCertificates"] = {"ca": _pem(self.ca, place.below("ca"))}
+        if pair := self.client_certificate:
+            inside = place.below("client-certificate")
+            config["clientCertificate"] = {
+                "pemCertificate": _pem(pair.certificate, inside.below("certificate")),
+                "pemPrivateKey": _pem(pair.key, inside.below("key")),
+            }
+        if credentials := self._credentials():
+            config["resolvedCredentials"] = credentials
+        return config
+
+    def _credentials(self) -> dict[str, Any]:
+        if self.aws:
+            return self.aws.resolved()
+        if self.gcp:
+            return {"gcpOauthCredentials": self.gcp.resolved()}
+        return {"oauth2Credentials": self.oauth.resolved()} if self.oauth else {}
 
 
 @dataclass(frozen=True)
@@ -58,25 +132,16 @@ class LocalSources:
 
         Raises `CmError` that names the table and the key that cannot be used, never a value.
         """
-        file = folder / FILE
-        if not file.is_file():
+        place = Place(folder / FILE)
+        if not place.file.is_file():
             return None
-        try:
-            tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise CmError(
-                f"{FILE} is not TOML: {error}", where=str(file), exit_code=USAGE
-            ) from None
-        for name, table in tables.items():
-            _check(file, name, table)
+        sources = as_record(dict[str, Source], read_file(place.file), place, "Sources")
         return cls(
-            secrets={name: _secrets(table) for name, table in tables.items()},
+            secrets={name: source.mounted_secrets for name, source in sources.items()},
             configurations={
-                name: _configuration(file, name, table) for name, table in tables.items()
+                name: source.mounted(place.below(name)) for name, source in sources.items()
             },
-            proxies=tuple(
-                dict.fromkeys(table["proxy"] for table in tables.values() if "proxy" in table)
-            ),
+            proxies=tuple(dict.fromkeys(s.proxy for s in sources.values() if s.proxy is not None)),
         )
 
     def mount(self, root: Path, authority: Path) -> dict[str, str]:
@@ -96,98 +161,16 @@ class LocalSources:
         return {name: str(root / name) for name in files} | {"DEFAULT_CA_PATH": str(bundle)}
 
 
-def _check(file: Path, name: str, table: Any) -> None:
-    if not isinstance(table, dict):
-        raise _wrong(file, name, "is no table", "Start each Source with its API name: [GithubApi]")
-    for key, value in table.items():
-        if key not in _KEYS:
-            raise _wrong(file, name, f'has the key "{key}"', near_miss(key, _KEYS))
-        if not isinstance(value, _KEYS[key]):
-            wanted = "a table" if _KEYS[key] is dict else "a text in quotes"
-            raise _wrong(file, name, f"has a {key} of the wrong type", f"Write {wanted}.")
-    for key in ("headers", "query", "secrets"):
-        if not all(isinstance(value, str) for value in table.get(key, {}).values()):
-            raise _wrong(file, name, f"has a value in {key} that is no text", "Put it in quotes.")
-    if table.get("kind", "rest") not in KINDS:
-        raise _wrong(file, name, f'is of kind "{table["kind"]}"', near_miss(table["kind"], KINDS))
-    if not table.get("url", "https://").startswith("https://"):
-        raise _wrong(
-            file, name, "has a url that is not https", "Foundry takes https addresses only."
-        )
-
-
-def _secrets(table: dict[str, Any]) -> dict[str, str]:
-    """Foundry puts a prefix before the secrets of REST Sources (documentation, "Sources")."""
-    prefix = "additionalSecret" if table.get("kind", "rest") == "rest" else ""
-    return {f"{prefix}{name}": value for name, value in table.get("secrets", {}).items()}
-
-
-def _configuration(file: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {"secrets": _secrets(table)}
-    if "url" in table:
-        config["httpConnectionConfig"] = {
-            "url": table["url"],
-            "authHeaders": table.get("headers", {}),
-            "queryParameters": table.get("query", {}),
-        }
-    if "proxy" in table:
-        config["proxyToken"] = table.get("proxy-token", "local")
-    if "configuration" in table:
-        config["sourceConfiguration"] = table["configuration"]
-    if "ca" in table:
-        config["serverCertificates"] = {"ca": _pem(file, name, table["ca"])}
-    if "client-certificate" in table:
-        pair = table["client-certificate"]
-        if set(pair) != {"certificate", "key"}:
-            fix = 'Write client-certificate = { certificate = "FILE", key = "FILE" }'
-            raise _wrong(file, name, "has an unusable client-certificate", fix)
-        config["clientCertificate"] = {
-            "pemCertificate": _pem(file, name, pair["certificate"]),
-            "pemPrivateKey": _pem(file, name, pair["key"]),
-        }
-    if credentials := _resolved(file, name, table):
-        config["resolvedCredentials"] = credentials
-    return config
-
-
-def _resolved(file: Path, name: str, table: dict[str, Any]) -> dict[str, Any]:
-    if "aws" in table:
-        given = _renamed(file, name, "aws", table["aws"], _AWS)
-        kind = "sessionCredentials" if "sessionToken" in given else "basicCredentials"
-        return {"cloudCredentials": {"awsCredentials": {kind: given}}}
-    for key, target in (("gcp", "gcpOauthCredentials"), ("oauth", "oauth2Credentials")):
-        if key in table:
-            return {target: _renamed(file, name, key, table[key], _TOKEN)}
-    return {}
-
-
-def _renamed(
-    file: Path, name: str, key: str, given: dict[str, Any], names: dict[str, str]
-) -> dict[str, str]:
-    for word in given:
-        if word not in names:
-            raise _wrong(file, name, f'has the key "{word}" in {key}', near_miss(word, names))
-    shown = {names[word]: value for word, value in given.items()}
-    if "sessionToken" in shown or key != "aws":
-        # The SDK reads this one form of a time, and cannot do without it (0.34, sources_v2).
-        shown.setdefault("expiration", "2999-01-01T00:00:00Z")
-    return shown
-
-
-def _pem(file: Path, name: str, path: Any) -> str:
+def _pem(path: str, place: Place) -> str:
     try:
-        return (file.parent / str(path)).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
+        return (place.file.parent / path).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        # What is written there is not shown: it may be the key itself.
         fix = "Give the path of a PEM file, from the module's folder on."
-        raise _wrong(file, name, f'names the file "{path}", which cannot be read', fix) from None
+        what = f"The file that {place.keys[-1]} names cannot be read"
+        raise place.error(what, fix, "Sources") from None
 
 
 def _public_authorities() -> str:
     known = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, known))
-
-
-def _wrong(file: Path, name: str, what: str, fix: str) -> CmError:
-    return CmError(
-        f"The Source {name} {what}", where=str(file), fix=fix, code="Sources", exit_code=USAGE
-    )

@@ -6,35 +6,45 @@ import importlib.util
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from foundry_cm.errors import USAGE, CmError, near_miss
+from msgspec import Meta, field
 
-_KEYS = {
-    "command": list,
-    "concurrency": int,
-    "enrollment-host": str,
-    "image": str,
-    "image-budget-mb": (int, float),
-    "max-replicas": int,
-    "min-replicas": int,
-    "permissions": str,
-    "max-megabytes": (int, float),
-    "timeout-seconds": (int, float),
-    "weights": dict,
-}
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.module.places import Place, read_file
+from foundry_cm.module.records import Record, as_record
+
+# No limit is larger: infinity is none.
+Amount = Annotated[float, Meta(gt=0, le=1e9)]
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """The table `[tool.foundry-cm]`."""
+
+    command: tuple[str, ...] = ()
+    concurrency: Annotated[int, Meta(ge=1)] = 1
+    data: dict[str, str] = field(default_factory=dict)
+    enrollment_host: str = ""
+    image: str = ""
+    image_budget_mb: Amount | None = None
+    max_megabytes: Amount = 100
+    max_replicas: Annotated[int, Meta(ge=1)] = 1
+    min_replicas: Annotated[int, Meta(ge=0)] = 1
+    permissions: Literal["none", "application"] = "none"
+    timeout_seconds: Amount = 300
+    # Read further where weights are wanted.
+    weights: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Project:
-    """A module's folder, with the table `[tool.foundry-cm]` of its `pyproject.toml`."""
+    """A module's folder and its settings."""
 
     folder: Path
-    options: dict[str, Any]
+    settings: Settings
 
     @classmethod
     def read(cls, folder: Path) -> Project:
@@ -43,24 +53,15 @@ class Project:
         Raises `CmError` for a file that is not TOML and for an unknown or ill-typed setting.
         """
         folder = folder.resolve()
-        file = folder / "pyproject.toml"
+        place = Place(folder / "pyproject.toml", ("tool", "foundry-cm"))
         if not folder.is_dir():
             raise CmError(f"There is no folder {folder}", exit_code=USAGE)
-        if not file.is_file():
-            return cls(folder, {})
-        try:
-            options = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
-        except tomllib.TOMLDecodeError as error:
-            raise CmError(
-                f"pyproject.toml is not TOML: {error}", where=str(file), exit_code=USAGE
-            ) from None
-        options = options.get("foundry-cm", {})
-        for key, value in options.items():
-            if key not in _KEYS:
-                raise _bad_setting(file, f'There is no setting "{key}"', near_miss(key, _KEYS))
-            if not isinstance(value, _KEYS[key]):  # type: ignore[arg-type]
-                raise _bad_setting(file, f"{key} = {value!r} has the wrong type", None)
-        return cls(folder, options)
+        if not place.file.is_file():
+            return cls(folder, Settings())
+        tools = as_record(
+            dict[str, Any], read_file(place.file).get("tool", {}), Place(place.file, ("tool",))
+        )
+        return cls(folder, as_record(Settings, tools.get("foundry-cm", {}), place))
 
     def command(self, given: Sequence[str] = ()) -> list[str]:
         """The command that runs the module: as given, as set, or `python src/app.py`.
@@ -69,8 +70,8 @@ class Project:
         """
         if given:
             return list(given)
-        if "command" in self.options:
-            return [str(word) for word in self.options["command"]]
+        if self.settings.command:
+            return list(self.settings.command)
         if (self.folder / "src" / "app.py").is_file():
             return [self._python(), "src/app.py"]
         raise CmError(
@@ -83,44 +84,49 @@ class Project:
     @property
     def max_megabytes(self) -> float:
         """The size limit of one call, each way, in MB (10^6 bytes)."""
-        return float(self.options.get("max-megabytes", 100))
+        return self.settings.max_megabytes
 
     @property
     def timeout_seconds(self) -> float:
         """How long a caller waits for an answer, in seconds."""
-        return float(self.options.get("timeout-seconds", 300))
+        return self.settings.timeout_seconds
 
     @property
     def image(self) -> str:
         """The name of its image, without a registry or a tag: as set, or the folder's name."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.folder.name.lower()).strip("-")
-        return str(self.options.get("image") or slug or "module")
+        return self.settings.image or slug or "module"
 
     @property
     def image_budget(self) -> int | None:
         """The most bytes that the image may have, uncompressed; None where no budget is set."""
-        megabytes = self.options.get("image-budget-mb")
+        megabytes = self.settings.image_budget_mb
         return None if megabytes is None else int(megabytes * 1_000_000)
 
     @property
     def enrollment_host(self) -> str:
         """The host of the Foundry enrollment, such as acme.palantirfoundry.com, or nothing."""
-        return str(self.options.get("enrollment-host", ""))
+        return self.settings.enrollment_host
 
     @property
     def replicas(self) -> int:
         """How many replicas run at least; one where Foundry would scale to zero."""
-        return max(1, int(self.options.get("min-replicas", 1)))
+        return max(1, self.settings.min_replicas)
 
     @property
     def concurrency(self) -> int:
         """How many calls one replica runs at a time."""
-        return max(1, int(self.options.get("concurrency", 1)))
+        return self.settings.concurrency
 
     @property
     def application(self) -> bool:
         """Whether it has application permissions: a service user of its own on the platform."""
-        return bool(self.options.get("permissions") == "application")
+        return self.settings.permissions == "application"
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Kinds of folders in `data/`, by name; only for those that are not known by what they hold."""
+        return dict(self.settings.data)
 
     @property
     def watched(self) -> Path:
@@ -134,7 +140,3 @@ class Project:
             return sys.executable
         own = self.folder / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
         return str(own) if own.exists() else "python"
-
-
-def _bad_setting(file: Path, what: str, fix: str | None) -> CmError:
-    return CmError(what, where=f"{file}, [tool.foundry-cm]", fix=fix, exit_code=USAGE)

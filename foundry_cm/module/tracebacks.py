@@ -68,6 +68,8 @@ def _is_foreign(file: str) -> bool:
     return (
         file.startswith("<")
         or any(part in file for part in _FOREIGN)
+        # The template's folder: its frames say less to the module's owner than the call into it.
+        or "cmkit" in Path(file).parts
         or file.startswith(standard)
         or bool(_LIBRARY.search(file))
     )

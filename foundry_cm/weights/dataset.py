@@ -26,14 +26,14 @@ class DatasetOrigin:
         self.transaction = transaction
 
     @contextmanager
-    def open(self, path: str, start: int) -> Iterator[Body]:
+    def open(self, path: str, start: int, version: str | None = None) -> Iterator[Body]:
         """All bytes of `path`: the platform has no way to ask for those from `start` on."""
         files = self.client.datasets.Dataset.File.with_streaming_response
         with (
             platform_errors(f"{path} of {self.base}"),
             files.content(self.base, path, end_transaction_rid=self.transaction) as response,
         ):
-            yield Body(0, None, response.iter_bytes(1 << 16))
+            yield Body(0, None, None, None, response.iter_bytes())
 
 
 @contextmanager

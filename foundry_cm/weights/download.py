@@ -1,28 +1,27 @@
 """Brings the files of weights.lock to a folder: resumed, verified, and all of them or none."""
 
-import functools
+import errno
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
 
-import requests
 import stamina
 from filelock import FileLock, Timeout
 
-from .lock import Lock, WeightFile, WeightsError, sha256_of, verify
+from .lock import PART, Lock, WeightFile, WeightsError, sha256_of, verify
 
 ATTEMPTS = 8
-# A connection that breaks loses at most this much of what had arrived.
-PIECE = 1 << 16
 LONGEST_WAIT = 30.0
+# A body that is slower than this, in bytes a second over so many seconds, is asked for again.
+SLOWEST = 1000
+STALL_SECONDS = 30.0
 SPARE_BYTES = 64 << 20
-CONNECT_AND_READ_SECONDS = (10, 60)
-MORE_SPACE = "give the replica more disk, or name another folder in WEIGHTS_CACHE"
+ELSEWHERE = ", or name another folder in WEIGHTS_CACHE"
 
 Result = TypeVar("Result")
 
@@ -32,54 +31,41 @@ log = logging.getLogger(__name__)
 class TransientError(Exception):
     """A failure that may pass, so that another try is worth it."""
 
-    def __init__(self, what: str, wait: float | None = None) -> None:
-        """Say what failed, and how many seconds the server asked to wait, if it did."""
+    def __init__(
+        self, what: str, fix: str = "try again in a while", wait: float | None = None
+    ) -> None:
+        """Say what failed, what to do if it stays, and how many seconds the server asked to wait."""
         super().__init__(what)
+        self.fix = fix
         self.wait = wait
 
 
+class StartOver(TransientError):
+    """The bytes that had arrived cannot be gone on with."""
+
+
 class Body(NamedTuple):
-    """A file on its way: the offset its bytes begin at, its whole size if known, the bytes."""
+    """A file on its way: the offset its bytes begin at, and what the origin says of the whole."""
 
     start: int
     size: int | None
+    # What tells this state of the file from others, and its hash: algorithm and hex digits.
+    version: str | None
+    digest: tuple[str, str] | None
     pieces: Iterator[bytes]
 
 
 class Origin(Protocol):
     """Where files come from."""
 
-    def open(self, path: str, start: int) -> AbstractContextManager[Body]:
-        """The bytes of a file from `start` on, or all of them where the origin cannot resume.
+    base: str
+
+    def open(self, path: str, start: int, version: str | None) -> AbstractContextManager[Body]:
+        """The bytes of a file from `start` on, or all where the origin cannot resume that version.
 
         Raises TransientError for what may pass and WeightsError for what will not.
         """
         ...
-
-
-class HttpsOrigin:
-    """Files below an https address."""
-
-    def __init__(self, base: str, session: requests.Session) -> None:
-        """Take files from below `base`; credentials and proxies, if any, are the session's."""
-        self.base = base.rstrip("/") + "/"
-        self.session = session
-        if urlsplit(base).scheme != "https":
-            raise WeightsError(f"{base} is not an https address", "weights travel over https only")
-
-    @contextmanager
-    def open(self, path: str, start: int) -> Iterator[Body]:
-        """The bytes of `path` from `start` on, by a Range request."""
-        url = self.base + quote(path)
-        headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = functools.partial(self.session.get, url, headers=headers, stream=True)
-        with _transport_errors(url), request(timeout=CONNECT_AND_READ_SECONDS) as response:
-            _raise_for_status(response, url)
-            first = start if response.status_code == 206 else 0
-            length = response.headers.get("Content-Length")
-            yield Body(first, first + int(length) if length else None, response.iter_content(PIECE))
 
 
 def with_retries(action: Callable[[], Result]) -> Result:
@@ -97,63 +83,33 @@ def with_retries(action: Callable[[], Result]) -> Result:
     try:
         return retrying(backoff, action)
     except TransientError as error:
-        raise WeightsError(
-            f"{error}, {ATTEMPTS} times in a row",
-            "inside Foundry, import a Source whose network policy allows that host",
-        ) from None
+        raise WeightsError(f"{error}, {ATTEMPTS} times in a row", error.fix) from None
 
 
-@contextmanager
-def _transport_errors(url: str) -> Iterator[None]:
-    host = urlsplit(url).hostname
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: WEIGHTS_CACHE, or ~/.cache/weights."""
     try:
-        yield
-    except requests.exceptions.SSLError as error:
+        return Path(os.environ.get("WEIGHTS_CACHE") or "~/.cache/weights").expanduser()
+    except RuntimeError:
         raise WeightsError(
-            f"the certificate of {host} is not trusted ({_reason(error)})",
-            "name its CA in REQUESTS_CA_BUNDLE",
+            "there is no home folder for the weights", "name a writable folder in WEIGHTS_CACHE"
         ) from None
-    except (
-        requests.exceptions.ConnectionError,
-        requests.exceptions.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-    ) as error:
-        raise TransientError(f"the connection to {host} failed ({_reason(error)})") from error
-    except requests.exceptions.RequestException as error:
-        raise WeightsError(f"{url} cannot be fetched: {error}", "correct the origin") from None
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause, which names the fault where the outer layers name themselves."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__
-
-
-def _raise_for_status(response: requests.Response, url: str) -> None:
-    status = response.status_code
-    if status in (200, 206):
-        return
-    said = f"{url} answered {status}"
-    if status == 429 or status >= 500:
-        wait = response.headers.get("Retry-After", "")
-        raise TransientError(said, float(wait) if wait.isdigit() else None)
-    if status in (401, 403):
-        raise WeightsError(said, "give the token of a reader in HF_TOKEN, or use a Source")
-    if status == 404:
-        raise WeightsError(said, "correct the origin in pyproject.toml, then `cm weights pull`")
-    raise WeightsError(said, "open the address in a browser to see why")
-
-
-def download(lock: Lock, reach: Callable[[], Origin], cache: Path) -> Path:
+def download(
+    lock: Lock,
+    reach: Callable[[], Origin],
+    cache: Path,
+    report: Callable[[int], None] | None = None,
+) -> Path:
     """The folder of the locked files below `cache`, downloaded unless a good copy is there.
 
     `reach` gives the origin; a good copy needs none, and so no network and no credentials.
-    Only one process downloads, the others wait for it. Raises WeightsError; what had arrived by
+    `report` gets each count of bytes that came; without it, they are logged. Only one process downloads, the others wait for it. Raises WeightsError; what had arrived by
     then is kept and resumed by the next start.
     """
-    target = cache / lock.name
-    with alone(cache, lock.name):
+    target, staging = cache / lock.name, cache / f"{lock.name}.partial"
+    with alone(cache, lock.name), disk_errors(cache):
         if target.exists():
             try:
                 verify(target, lock)
@@ -164,58 +120,53 @@ def download(lock: Lock, reach: Callable[[], Origin], cache: Path) -> Path:
                 log.info("Weights: using the verified copy in %s", target)
                 return target
         origin = reach()
-        staging = cache / f"{lock.name}.partial"
         check_space(cache, lock.size - _bytes_below(staging))
         progress = Progress(lock.size)
-        with space_errors(cache):
-            for file in lock.files:
-                fetch(file, origin, staging, progress.add)
-            staging.replace(target)
+        for file in lock.files:
+            fetch(file, origin, staging, report or progress.add)
+        staging.replace(target)
     log.info("Weights: %s, verified, in %s", progress.summary(), target)
     return target
 
 
 @contextmanager
-def alone(cache: Path, name: str) -> Iterator[None]:
-    """Wait until no other process downloads `name` into `cache`, and keep others out meanwhile."""
-    guard = FileLock(cache / f".{name}.guard")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
+def alone(folder: Path, name: str, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Wait until no other process downloads `name` into `folder`, and keep others out meanwhile."""
+    guard = FileLock(folder / f".{name}.guard")
+    with disk_errors(folder, elsewhere):
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             guard.acquire(timeout=0)
         except Timeout:
             log.info("Weights: another process is downloading them; waiting")
             guard.acquire()
-    except OSError as error:
-        raise WeightsError(
-            f"{cache} is not writable ({error.strerror})",
-            "name a writable folder in WEIGHTS_CACHE",
-        ) from None
     try:
         yield
     finally:
         guard.release()
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int, elsewhere: str = ELSEWHERE) -> None:
     """Raise WeightsError unless the disk of `folder` has room for `needed` bytes more."""
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:
         raise WeightsError(
             f"{folder} has {megabytes(free)} free and the weights need "
             f"{megabytes(needed + SPARE_BYTES)}",
-            MORE_SPACE,
+            f"make room on its disk{elsewhere}",
         )
 
 
 @contextmanager
-def space_errors(folder: Path) -> Iterator[None]:
-    """Turn a failed write into a WeightsError that says what to do."""
+def disk_errors(folder: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Turn what the disk refuses into a WeightsError that says what to do."""
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise WeightsError(
-            f"writing to {folder} failed ({error.strerror or error})", MORE_SPACE
+            f"writing to {folder} failed ({error.strerror or error})",
+            f"{'make room on its disk' if full else 'make it a folder to write in'}{elsewhere}",
         ) from None
 
 
@@ -233,7 +184,7 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
     if done.is_file() and done.stat().st_size == file.size and sha256_of(done) == file.sha256:
         report(file.size)
         return
-    part = done.with_name(done.name + ".part")
+    part = done.with_name(done.name + PART)
     part.parent.mkdir(parents=True, exist_ok=True)
     resumed = part.exists()
     receive(file, origin, part, report)
@@ -246,43 +197,101 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
     if digest != file.sha256:
         part.unlink()
         raise WeightsError(
-            f"{file.path} from {getattr(origin, 'base', 'the origin')} has SHA-256 {digest} where "
-            f"weights.lock says {file.sha256}",
+            f"{file.path} from {origin.base} has SHA-256 {digest} where weights.lock says "
+            f"{file.sha256}",
             "if the change is meant, run `cm weights pull --update`",
         )
     part.replace(done)
 
 
-def receive(file: WeightFile, origin: Origin, part: Path, report: Callable[[int], None]) -> None:
-    """Fill `part` with the bytes of the file, in as many tries as it takes (at most ATTEMPTS)."""
-
-    report(part.stat().st_size if part.exists() else 0)
-    with_retries(lambda: _receive_once(file, origin, part, report))
-
-
-def _receive_once(
+def receive(
     file: WeightFile, origin: Origin, part: Path, report: Callable[[int], None]
-) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    if have > file.size:
-        part.unlink()
-        report(-have)
-        have = 0
-    if have == file.size and part.exists():
-        return
-    with origin.open(file.path, have) as body, part.open("ab") as out:
-        if body.start != have:
-            out.truncate(body.start)
-            report(body.start - have)
-            have = body.start
-        for piece in body.pieces:
-            out.write(piece)
-            report(len(piece))
-            have += len(piece)
-            if have > file.size:
-                break
-    if have < file.size:
-        raise TransientError(f"{file.path} ended after {have} of {file.size} bytes")
+) -> tuple[str, str] | None:
+    """Fill `part` with the bytes of the file, in as many tries as it takes (at most ATTEMPTS).
+
+    Gives the hash that the origin states of the file, if it does. Without one in `file`, bytes are
+    gone on with only where the origin says that they are of the same version.
+    """
+    arrival = _Arrival(file, origin, part, report)
+    with_retries(arrival.go_on)
+    return arrival.digest
+
+
+class _Arrival:
+    """One file on its way into `part`, over several tries."""
+
+    def __init__(
+        self, file: WeightFile, origin: Origin, part: Path, report: Callable[[int], None]
+    ) -> None:
+        self.file, self.origin, self.part, self.report = file, origin, part, report
+        self.version: str | None = None
+        self.digest: tuple[str, str] | None = None
+        self.have = part.stat().st_size if part.exists() else 0
+        report(self.have)
+
+    def go_on(self) -> None:
+        """One try for the bytes that are missing."""
+        # Where a hash is known, it tells in the end whether all bytes are of one version.
+        if self.have > self.file.size or not (self.file.sha256 or self.version):
+            self._drop()
+        if self.have == self.file.size and self.part.exists():
+            return
+        try:
+            with self.origin.open(self.file.path, self.have, self.version) as body:
+                self._take(body)
+        except StartOver:
+            self._drop()
+            raise
+        if self.have < self.file.size:
+            raise TransientError(
+                f"{self.file.path} ended after {self.have} of {self.file.size} bytes"
+            )
+
+    def _take(self, body: Body) -> None:
+        file = self.file
+        if body.size not in (None, file.size):
+            raise WeightsError(
+                f"{file.path} from {self.origin.base} has {body.size} bytes, not {file.size}",
+                "if the change is meant, run `cm weights pull --update`",
+            )
+        if body.start == 0:
+            self._drop()
+            self.digest = body.digest
+        elif self.version and body.version != self.version:
+            raise StartOver(f"{file.path} has changed at its origin")
+        self.version = body.version
+        pace = _Pace(file.path)
+        with self.part.open("ab") as out:
+            for piece in body.pieces:
+                out.write(piece)
+                self.have += len(piece)
+                self.report(len(piece))
+                if self.have > file.size:
+                    raise StartOver(f"{file.path} has more than the {file.size} bytes announced")
+                pace.add(len(piece))
+
+    def _drop(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.report(-self.have)
+        self.have = 0
+
+
+class _Pace:
+    """Whether a body moves fast enough to be waited for."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.count, self.began = 0, time.monotonic()
+
+    def add(self, count: int) -> None:
+        """Count `count` bytes more; raises TransientError when they are too few by now."""
+        self.count += count
+        seconds = time.monotonic() - self.began
+        if seconds < STALL_SECONDS:
+            return
+        if self.count < seconds * SLOWEST:
+            raise TransientError(f"{self.path} comes at {self.count / seconds:,.0f} bytes a second")
+        self.count, self.began = 0, time.monotonic()
 
 
 class Progress:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
+import msgspec
 import requests
 
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.weights.download import HttpsOrigin, Origin, with_retries
-from foundry_cm.weights.lock import WeightsError
-from foundry_cm.weights.request import PICKLES
+from foundry_cm.module.places import Place
+from foundry_cm.weights.content import PICKLES
+from foundry_cm.weights.download import Origin, TransientError, with_retries
+from foundry_cm.weights.https import HttpsOrigin, answer
+from foundry_cm.weights.hub import HubOrigin, hub_endpoint, hub_session
+from foundry_cm.weights.lock import WeightsError, paths_problem
+from foundry_cm.weights.request import Dataset, Https, HuggingFace, Wanted
 
 # What a model in safetensors needs: the tensors, their configuration, its tokenizer.
 USUAL = (".json", ".model", ".safetensors", ".txt")
@@ -25,11 +31,13 @@ OTHER_RUNTIMES = {"coreml", "onnx", "openvino"}
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at its origin; `sha256` only where the origin states it."""
+    """A file at its origin; hashes only where the origin states them."""
 
     path: str
     size: int
     sha256: str | None = None
+    # Another hash: algorithm and hex digits.
+    digest: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,143 +48,112 @@ class Resolved:
     files: list[RemoteFile]
     source: Origin
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
 
-def resolve(asked: dict[str, Any], where: str) -> Resolved:
-    """Ask the origin that `asked` (the table `[tool.foundry-cm.weights]`) names.
 
-    Raises CmError for a table that cannot be meant and WeightsError for what the origin refuses.
+def resolve(wanted: Wanted, place: Place) -> Resolved:
+    """Ask the origin that a module's settings (at `place`) name.
+
+    Raises CmError for files that it does not have and WeightsError for what it refuses.
     """
-    kind = asked.get("origin")
-    if kind not in RESOLVERS:
-        raise CmError(
-            f'There is no origin "{kind}"',
-            where=where,
-            fix=near_miss(str(kind), RESOLVERS),
-            code="UnknownOrigin",
-            exit_code=USAGE,
-        )
-    return RESOLVERS[kind](asked, where)
+    if isinstance(wanted, HuggingFace):
+        return _on_the_hub(wanted, place)
+    if isinstance(wanted, Https):
+        return _over_https(wanted)
+    return _in_a_dataset(wanted, place)
 
 
 def reopen(origin: dict[str, str]) -> Origin:
-    """The way to the files of a lock's origin; raises WeightsError where the lock names none."""
-    if origin.get("kind") == "foundry":
+    """The way to the files of a lock's origin."""
+    if origin["kind"] == "foundry":
         from foundry_cm.weights.dataset import DatasetOrigin
 
-        return DatasetOrigin(_platform(), origin.get("dataset", ""), origin.get("transaction", ""))
-    if origin.get("kind") == "huggingface":
-        return HttpsOrigin(origin.get("url", ""), _hub_session())
-    return HttpsOrigin(origin.get("url", ""), requests.Session())
+        return DatasetOrigin(_platform(), origin["dataset"], origin["transaction"])
+    if origin["kind"] == "huggingface":
+        return HubOrigin(origin["url"])
+    return HttpsOrigin(origin["url"])
 
 
-def _text(asked: dict[str, Any], key: str, where: str, example: str) -> str:
-    value = asked.get(key)
-    if not isinstance(value, str) or not value:
-        raise CmError(
-            f"The weights need `{key}`",
-            where=where,
-            fix=f'Write there, for example: {key} = "{example}"',
-            code="IncompleteWeights",
-            exit_code=USAGE,
-        )
-    return value
+class _LargeFile(msgspec.Struct):
+    sha256: str
 
 
-def _patterns(asked: dict[str, Any], where: str) -> list[str]:
-    patterns = asked.get("files", [])
-    if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
-        raise CmError(
-            "`files` of the weights is not a list of names",
-            where=where,
-            fix='Write, for example: files = ["*.json", "model.safetensors"]',
-            code="IncompleteWeights",
-            exit_code=USAGE,
-        )
-    return patterns
+class _HubFile(msgspec.Struct, rename={"path": "rfilename", "blob": "blobId"}):
+    path: str
+    size: int | None = None
+    blob: str | None = None
+    lfs: _LargeFile | None = None
 
 
-def huggingface(asked: dict[str, Any], where: str) -> Resolved:
-    """A repository of models on the Hugging Face hub, or on the one that HF_ENDPOINT names.
+class _Repository(msgspec.Struct, rename={"files": "siblings"}):
+    """What the hub says of a repository at a revision; `sha` is the commit."""
 
-    A branch or tag becomes the commit it points to. The token in HF_TOKEN opens private and gated
-    repositories.
-    """
-    try:
-        from huggingface_hub import HfApi, constants
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError:
-        raise CmError(
-            "Reading the Hugging Face hub needs the package huggingface_hub",
-            fix="pip install huggingface_hub",
-            code="MissingPackage",
-        ) from None
-    repo = _text(asked, "repo", where, "sentence-transformers/all-MiniLM-L6-v2")
-    revision = _text(asked, "revision", where, "main")
-    endpoint = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
-    try:
-        info = HfApi(endpoint).model_info(repo, revision=revision, files_metadata=True)
-    except HfHubHTTPError as error:
-        raise _refusal(error, repo, revision) from None
-    except Exception as error:
-        # The hub's HTTP library changed between its major versions, and with it the errors' base.
-        if not isinstance(error, OSError) and not type(error).__module__.startswith("http"):
-            raise
-        raise WeightsError(
-            f"the connection to {endpoint} failed ({error})",
-            "check the network, the proxy and the CA in SSL_CERT_FILE",
-        ) from None
-    files = [
-        RemoteFile(item.rfilename, item.size or 0, item.lfs.sha256 if item.lfs else None)
-        for item in info.siblings or []
-    ]
-    url = f"{endpoint}/{repo}/resolve/{info.sha}/"
-    origin = {"kind": "huggingface", "repo": repo, "revision": str(info.sha), "url": url}
-    return Resolved(origin, _chosen(files, asked, where, repo), HttpsOrigin(url, _hub_session()))
+    sha: str
+    files: list[_HubFile]
 
 
-def _hub_session() -> requests.Session:
-    session = requests.Session()
-    if token := os.environ.get("HF_TOKEN"):
-        session.headers["Authorization"] = f"Bearer {token}"
-    return session
+def _on_the_hub(wanted: HuggingFace, place: Place) -> Resolved:
+    endpoint = hub_endpoint()
+    api = f"{endpoint}/api/models/{wanted.repo}/revision/{quote(wanted.revision, safe='')}"
+    found = with_retries(lambda: _ask_the_hub(f"{api}?blobs=true", wanted))
+    files = []
+    for file in found.files:
+        if file.size is None:
+            raise WeightsError(
+                f"the hub does not say how large {file.path!r} is", "try again later"
+            )
+        digest = ("git", file.blob) if file.blob and not file.lfs else None
+        sha256 = file.lfs.sha256 if file.lfs else None
+        files.append(RemoteFile(file.path, file.size, sha256, digest))
+    url = f"{endpoint}/{wanted.repo}/resolve/{found.sha}/"
+    origin = {"kind": "huggingface", "repo": wanted.repo, "revision": found.sha, "url": url}
+    return Resolved(origin, _chosen(files, wanted.files, place, wanted.repo), HubOrigin(url))
 
 
-def _refusal(error: Any, repo: str, revision: str) -> WeightsError:
-    status = error.response.status_code
-    if type(error).__name__ == "RevisionNotFoundError":
+def _ask_the_hub(url: str, wanted: HuggingFace) -> _Repository:
+    with answer(hub_session(url), url, {}) as response:
+        if response.status_code != 200:
+            raise _refusal(response, wanted)
+        try:
+            found = msgspec.json.decode(response.content, type=_Repository)
+        except msgspec.DecodeError:
+            found = None
+    if found is None or not re.fullmatch("[0-9a-f]{40}", found.sha):
+        raise WeightsError(f"{hub_endpoint()} does not answer as a hub does", "correct HF_ENDPOINT")
+    return found
+
+
+def _refusal(response: requests.Response, wanted: HuggingFace) -> Exception:
+    status = response.status_code
+    if response.headers.get("X-Error-Code") == "RevisionNotFound":
         return WeightsError(
-            f"{repo} has no revision {revision}", "correct `revision` in pyproject.toml"
+            f"{wanted.repo} has no revision {wanted.revision}",
+            "correct `revision` in pyproject.toml",
         )
+    said = f"the hub answered {status} for {wanted.repo}"
     if status in (401, 403, 404):
         return WeightsError(
-            f"the hub answered {status} for {repo}",
+            said,
             "correct `repo` in pyproject.toml, or, where it is private or gated, "
             "give the token of a reader in HF_TOKEN",
         )
-    return WeightsError(f"the hub answered {status} for {repo}", "try again in a while")
+    if status == 429 or status >= 500:
+        return TransientError(said)
+    return WeightsError(said, "correct HF_ENDPOINT")
 
 
-def https(asked: dict[str, Any], where: str) -> Resolved:
-    """Named files below an https address."""
-    url = _text(asked, "url", where, "https://example.org/models/1.2/").rstrip("/") + "/"
-    names = _patterns(asked, where)
-    if not names or any(re.search(r"[*?\[]", name) for name in names):
-        raise CmError(
-            "An https origin cannot be listed, so `files` has to name each file",
-            where=where,
-            fix='Write, for example: files = ["best.safetensors"]',
-            code="IncompleteWeights",
-            exit_code=USAGE,
-        )
-    source = HttpsOrigin(url, requests.Session())
-    files = [RemoteFile(name, _size(source, name)) for name in names]
+def _over_https(wanted: Https) -> Resolved:
+    url = wanted.url.rstrip("/") + "/"
+    source = HttpsOrigin(url)
+    files = [RemoteFile(name, _size(source, name)) for name in wanted.files]
     return Resolved({"kind": "https", "url": url}, files, source)
 
 
-def foundry(asked: dict[str, Any], where: str) -> Resolved:
-    """A dataset of Foundry, as it is after the latest transaction of a branch."""
-    dataset = _text(asked, "dataset", where, "ri.foundry.main.dataset.0000-...")
-    branch = _text(asked, "branch", where, "master")
+def _in_a_dataset(wanted: Dataset, place: Place) -> Resolved:
+    dataset, branch = wanted.dataset, wanted.branch
     client = _platform()
     from foundry_cm.weights.dataset import DatasetOrigin, platform_errors
 
@@ -193,11 +170,11 @@ def foundry(asked: dict[str, Any], where: str) -> Resolved:
     for file in listed:
         if file.size_bytes is None:
             raise WeightsError(
-                f"the platform does not say how large {file.path} is", "use another origin"
+                f"the platform does not say how large {file.path!r} is", "use another origin"
             )
         files.append(RemoteFile(file.path, int(file.size_bytes)))
     origin = {"kind": "foundry", "dataset": dataset, "transaction": transaction}
-    chosen = _chosen(files, asked, where, dataset)
+    chosen = _chosen(files, wanted.files, place, dataset)
     return Resolved(origin, chosen, DatasetOrigin(client, dataset, transaction))
 
 
@@ -211,7 +188,8 @@ def _platform() -> Any:
             fix="pip install foundry-platform-sdk",
             code="MissingPackage",
         ) from None
-    hostname, token = os.environ.get("FOUNDRY_HOSTNAME"), os.environ.get("FOUNDRY_TOKEN")
+    hostname = os.environ.get("FOUNDRY_HOSTNAME", "").strip()
+    token = os.environ.get("FOUNDRY_TOKEN", "").strip()
     if not hostname or not token:
         raise CmError(
             "Reading a dataset needs a Foundry and your token",
@@ -225,7 +203,7 @@ def _platform() -> Any:
 
 def _size(source: Origin, path: str) -> int:
     def ask() -> int | None:
-        with source.open(path, 0) as body:
+        with source.open(path, 0, None) as body:
             return body.size
 
     size = with_retries(ask)
@@ -235,46 +213,47 @@ def _size(source: Origin, path: str) -> int:
 
 
 def _chosen(
-    files: list[RemoteFile], asked: dict[str, Any], where: str, origin: str
+    files: list[RemoteFile], patterns: tuple[str, ...], place: Place, origin: str
 ) -> list[RemoteFile]:
     """The files that `files` asks for, or, if it is not there, those of a model in safetensors."""
-    by_path = {file.path: file for file in files}
-    patterns = _patterns(asked, where)
+    by_path = {file.path: file for file in files if not _is_hidden(file.path)}
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in by_path):
-            raise CmError(
-                f'{origin} has no file "{pattern}"',
-                where=where,
-                fix=near_miss(pattern, by_path),
-                code="NoSuchFile",
-                exit_code=USAGE,
+            shown = filter(str.isprintable, by_path)
+            raise place.below("files").error(
+                f'{origin} has no file "{pattern}"', near_miss(pattern, shown), "NoSuchFile"
             )
-    if patterns:
-        return [by_path[path] for path in _matching(by_path, patterns)]
-    usual = [file for path, file in by_path.items() if _is_usual(path)]
-    if not any(file.path.endswith(".safetensors") for file in usual):
-        pickles = ", ".join(path for path in by_path if path.endswith(PICKLES))
+    paths = _matching(by_path, patterns) if patterns else list(filter(_is_usual, by_path))
+    if not patterns and not any(path.endswith(".safetensors") for path in paths):
+        pickles = ", ".join(filter(str.isprintable, filter(_is_pickle, by_path)))
         instead = f", only pickles, which run code as they load: {pickles}" if pickles else ""
         raise CmError(
             f"{origin} has no safetensors{instead}",
-            where=where,
+            where=str(place),
             fix='Choose another revision, or name what you trust: files = ["..."]',
             code="NoSafetensors",
         )
-    return usual
+    if problem := paths_problem(paths):
+        raise WeightsError(
+            f"of the files of {origin}, {problem}", "choose another revision or another origin"
+        )
+    return [by_path[path] for path in paths]
 
 
-def _matching(paths: Iterable[str], patterns: list[str]) -> list[str]:
+def _matching(paths: Iterable[str], patterns: Iterable[str]) -> list[str]:
     return [path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns)]
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether a path is hidden as `.gitattributes` is: no pattern means such files."""
+    return any(part.startswith(".") and part.strip(".") for part in path.split("/"))
+
+
+def _is_pickle(path: str) -> bool:
+    return path.lower().endswith(PICKLES)
 
 
 def _is_usual(path: str) -> bool:
     pure = PurePosixPath(path)
-    return pure.suffix in USUAL and not OTHER_RUNTIMES & {part.lower() for part in pure.parts[:-1]}
-
-
-RESOLVERS: dict[str, Callable[[dict[str, Any], str], Resolved]] = {
-    "huggingface": huggingface,
-    "https": https,
-    "foundry": foundry,
-}
+    folders = {part.lower() for part in pure.parts[:-1]}
+    return pure.suffix.lower() in USUAL and not OTHER_RUNTIMES & folders

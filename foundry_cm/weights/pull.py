@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,10 +10,23 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
+from foundry_cm.module.files import replace_text
 from foundry_cm.module.project import Project
-from foundry_cm.weights.download import Origin, alone, check_space, fetch, receive, space_errors
+from foundry_cm.weights.content import check_content
+from foundry_cm.weights.download import (
+    Origin,
+    alone,
+    cache_folder,
+    check_space,
+    disk_errors,
+    download,
+    fetch,
+    receive,
+)
+from foundry_cm.weights.folder import ModelFolder
 from foundry_cm.weights.lock import (
     LOCK_VERSION,
+    PART,
     Lock,
     WeightFile,
     WeightsError,
@@ -36,19 +50,70 @@ def pull(project: Project, progress: Progress, *, update: bool = False) -> Pulle
     unless everything arrived and was verified. Raises CmError.
     """
     request = Request.read(project)
-    with request.told_as_cm_error(), alone(request.base, "models"):
+    with request.told_as_cm_error():
         if request.is_locked and not update:
             lock = read_lock(request.lock)
-            folder = request.models(lock)
-            if not _is_good(folder, lock):
-                _fill(request, lock, progress)
-            return Pulled(lock, folder, relocked=False)
-        resolved = resolve(request.asked, request.where)
-        lock = Lock(resolved.origin, _receive_all(resolved, request, progress))
-        folder = request.models(lock)
-        _swap(request.staging, folder)
-        _write_lock(request, lock)
-        return Pulled(lock, folder, relocked=True)
+            fill = _fill if request.is_baked else _fill_cache
+            fill(request, lock, progress)
+            return Pulled(lock, request.models(lock), relocked=False)
+        resolved = resolve(request.wanted, request.place)
+        renew = _renew if request.is_baked else _renew_cache
+        lock = renew(request, resolved, progress)
+        with disk_errors(request.folder, ""):
+            replace_text(request.lock, _text(request, lock))
+        return Pulled(lock, request.models(lock), relocked=True)
+
+
+def _fill(request: Request, lock: Lock, progress: Progress) -> None:
+    """Bring models/ to what the lock says; files that are right already stay."""
+    folder = ModelFolder(request.folder)
+    missing: list[WeightFile] = []
+    with folder.opened():
+        if not _is_good(folder.path, lock):
+            folder.check(file.path for file in lock.files)
+            missing += (file for file in lock.files if not folder.has(file))
+            size = sum(file.size for file in missing)
+            check_space(folder.path, size, "")
+            source = reopen(lock.origin)
+            with progress(size) as report:
+                for file in missing:
+                    fetch(file, source, folder.staging, report)
+        folder.place(missing, lock, _text(request, lock))
+
+
+def _fill_cache(request: Request, lock: Lock, progress: Progress) -> None:
+    """Bring the copy that a replica on this machine takes to what the lock says."""
+    with progress(lock.size) as report:
+        download(lock, lambda: reopen(lock.origin), cache_folder(), report)
+
+
+def _renew(request: Request, resolved: Resolved, progress: Progress) -> Lock:
+    """Bring what the origin has today to models/."""
+    folder = ModelFolder(request.folder)
+    with folder.opened():
+        folder.check(file.path for file in resolved.files)
+        check_space(folder.path, resolved.size, "")
+        lock = _receive_all(resolved, folder.staging, progress)
+        folder.place(lock.files, lock, _text(request, lock))
+    return lock
+
+
+def _renew_cache(request: Request, resolved: Resolved, progress: Progress) -> Lock:
+    """Bring what the origin has today to the copy that a replica on this machine takes."""
+    asked = hashlib.sha256(json.dumps(request.asked, sort_keys=True).encode()).hexdigest()[:16]
+    cache = cache_folder()
+    staging = cache / f"{asked}.partial"
+    with alone(cache, asked), disk_errors(cache):
+        check_space(cache, resolved.size)
+        lock = _receive_all(resolved, staging, progress)
+        for path in {*files_below(staging)} - {file.path for file in lock.files}:
+            (staging / path).unlink()
+        with alone(cache, lock.name):
+            target = request.models(lock)
+            if target.exists():
+                shutil.rmtree(target)
+            staging.replace(target)
+    return lock
 
 
 def _is_good(folder: Path, lock: Lock) -> bool:
@@ -59,76 +124,55 @@ def _is_good(folder: Path, lock: Lock) -> bool:
     return True
 
 
-def _fill(request: Request, lock: Lock, progress: Progress) -> None:
-    source, staging, folder = reopen(lock.origin), request.staging, request.models(lock)
-    check_space(request.base, lock.size)
-    with space_errors(request.base), progress(lock.size) as report:
-        for file in lock.files:
-            _reuse(folder / file.path, staging / file.path, file)
-            fetch(file, source, staging, report)
-        _drop_others(staging, {file.path for file in lock.files})
-    _swap(staging, folder)
-
-
-def _reuse(old: Path, new: Path, file: WeightFile) -> None:
-    """Copy a file that is already right, so that mending one file does not fetch them all."""
-    if old.is_file() and old.stat().st_size == file.size and sha256_of(old) == file.sha256:
-        new.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(old, new)
-
-
-def _receive_all(
-    resolved: Resolved, request: Request, progress: Progress
-) -> tuple[WeightFile, ...]:
-    staging = request.staging
-    total = sum(file.size for file in resolved.files)
-    check_space(request.base, total)
-    with space_errors(request.base), progress(total) as report:
+def _receive_all(resolved: Resolved, staging: Path, progress: Progress) -> Lock:
+    with progress(resolved.size) as report:
         files = tuple(
             _receive(remote, resolved.source, staging, report)
             for remote in sorted(resolved.files, key=lambda remote: remote.path)
         )
-        _drop_others(staging, {file.path for file in files})
-    return files
+    return Lock(resolved.origin, files)
 
 
 def _receive(
     remote: RemoteFile, source: Origin, staging: Path, report: Callable[[int], None]
 ) -> WeightFile:
+    """Bring one file to `staging`, held to all that its origin says of it."""
+    path = staging / remote.path
     if remote.sha256:
         file = WeightFile(remote.path, remote.size, remote.sha256)
         fetch(file, source, staging, report)
-        return file
-    # With no hash to hold them to, bytes of an earlier try are not to be trusted.
-    path = staging / remote.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    receive(WeightFile(remote.path, remote.size, ""), source, path, report)
-    return WeightFile(remote.path, remote.size, sha256_of(path))
+    else:
+        # With no hash to hold them to, bytes of an earlier try are not to be trusted.
+        part = path.with_name(path.name + PART)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        stated = receive(WeightFile(remote.path, remote.size, ""), source, part, report)
+        for algorithm, digest in filter(None, (stated, remote.digest)):
+            if (got := _digest_of(part, algorithm)) != digest:
+                raise WeightsError(
+                    f"{remote.path} from {source.base} has {algorithm} {got} where the origin "
+                    f"itself says {digest}",
+                    "try again in a while, or choose another origin",
+                )
+        part.replace(path)
+        file = WeightFile(remote.path, remote.size, sha256_of(path))
+    check_content(remote.path, path, source.base)
+    return file
 
 
-def _drop_others(folder: Path, keep: set[str]) -> None:
-    for path in files_below(folder):
-        if path not in keep:
-            (folder / path).unlink()
+def _digest_of(path: Path, algorithm: str) -> str:
+    if algorithm == "git":  # what git, and so the hub, says of a file: its length and its content
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # noqa: S324
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _swap(staging: Path, folder: Path) -> None:
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_lock(request: Request, lock: Lock) -> None:
+def _text(request: Request, lock: Lock) -> str:
     content = {
         "version": LOCK_VERSION,
         "asked": request.asked,
         "origin": lock.origin,
         "files": [asdict(file) for file in lock.files],
     }
-    temporary = request.lock.with_name(request.lock.name + ".new")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(request.lock)
+    return json.dumps(content, indent=2) + "\n"

@@ -3,20 +3,85 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from foundry_cm.errors import USAGE, CmError, near_miss
+from msgspec import Meta
+
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.module.places import Place
 from foundry_cm.module.project import Project
-from foundry_cm.weights.lock import Lock, WeightsError, read_lock, verify
+from foundry_cm.module.records import Record, Wrong, as_record
+from foundry_cm.weights.content import runs_code
+from foundry_cm.weights.lock import (
+    Lock,
+    WeightsError,
+    paths_problem,
+    read_lock,
+    url_problem,
+    verify,
+)
 
-# Formats that run code of their author while they load.
-PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-STRATEGIES = ("baked", "downloaded")
+Files = Annotated[tuple[str, ...], Meta(examples=[["best.safetensors"]])]
+
+
+class _Table(Record, frozen=True, kw_only=True, tag_field="origin"):
+    """What each origin takes."""
+
+    strategy: Literal["baked", "downloaded"] = "baked"
+    # Names or patterns of them; without any, what a model in safetensors needs.
+    files: Files = ()
+
+    def __post_init__(self) -> None:
+        if problem := paths_problem(self.files):
+            raise Wrong("files", f"In files, {problem}", "Name files below the origin.")
+
+
+class HuggingFace(_Table, frozen=True, kw_only=True, tag="huggingface"):
+    """A repository of models on the Hugging Face hub, or on the one that HF_ENDPOINT names."""
+
+    repo: Annotated[str, Meta(examples=["sentence-transformers/all-MiniLM-L6-v2"])]
+    # A branch or tag becomes the commit that it points to.
+    revision: Annotated[str, Meta(examples=["main"])]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", self.repo, re.ASCII):
+            raise Wrong("repo", "repo is not OWNER/NAME")
+
+
+class Https(_Table, frozen=True, kw_only=True, tag="https"):
+    """Named files below an https address."""
+
+    url: Annotated[str, Meta(examples=["https://example.org/models/1.2/"])]
+    files: Files
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if problem := url_problem(self.url):
+            raise Wrong(
+                "url", f"url {problem}", "Weights travel over https only, from a host and a path."
+            )
+        if not self.files or any(re.search(r"[*?\[]", name) for name in self.files):
+            raise Wrong(
+                "files",
+                "An https origin cannot be listed, so files has to name each file",
+                'Write, for example: files = ["best.safetensors"]',
+            )
+
+
+class Dataset(_Table, frozen=True, kw_only=True, tag="foundry"):
+    """A dataset of Foundry, as it is after the latest transaction of a branch."""
+
+    dataset: Annotated[str, Meta(examples=["ri.foundry.main.dataset.0000-..."])]
+    branch: Annotated[str, Meta(examples=["master"])]
+
+
+Wanted = HuggingFace | Https | Dataset
 
 
 @dataclass(frozen=True)
@@ -24,34 +89,27 @@ class Request:
     """Which weights a module asks for, and how they get to the replica."""
 
     folder: Path
+    wanted: Wanted
+    # The table as the lock keeps it, to see whether something else is asked for by now.
     asked: dict[str, Any]
-    strategy: str
-    where: str
+    place: Place
 
     @classmethod
     def read(cls, project: Project) -> Request:
-        """The request in pyproject.toml; raises CmError where there is none."""
-        where = f"{project.folder / 'pyproject.toml'}, [tool.foundry-cm.weights]"
-        table = project.options.get("weights")
+        """The request in pyproject.toml; raises CmError where there is none, or it cannot be."""
+        place = Place(project.folder / "pyproject.toml", ("tool", "foundry-cm", "weights"))
+        table = project.settings.weights
         if not table:
             raise CmError(
                 "This module asks for no weights",
-                where=where,
+                where=f"{place.file}, [{'.'.join(place.keys)}]",
                 fix="Add that table, with strategy, origin, repo (or url) and revision.",
                 code="NoWeights",
                 exit_code=USAGE,
             )
-        strategy = table.get("strategy", "baked")
-        if strategy not in STRATEGIES:
-            raise CmError(
-                f'There is no strategy "{strategy}"',
-                where=where,
-                fix=near_miss(str(strategy), STRATEGIES),
-                code="UnknownStrategy",
-                exit_code=USAGE,
-            )
+        wanted: Wanted = as_record(Wanted, table, place, "Weights")  # type: ignore[arg-type]
         asked = {key: value for key, value in table.items() if key != "strategy"}
-        return cls(project.folder, asked, strategy, where)
+        return cls(project.folder, wanted, asked, place)
 
     @property
     def lock(self) -> Path:
@@ -59,14 +117,9 @@ class Request:
         return self.folder / "weights.lock"
 
     @property
-    def base(self) -> Path:
-        """The folder above the one that the module loads from."""
-        return self.folder if self.strategy == "baked" else cache_folder()
-
-    @property
-    def staging(self) -> Path:
-        """Where files wait until all of them are there."""
-        return self.base / "models.partial"
+    def is_baked(self) -> bool:
+        """Whether the image carries the weights; else each replica downloads them."""
+        return self.wanted.strategy == "baked"
 
     @property
     def is_locked(self) -> bool:
@@ -74,12 +127,16 @@ class Request:
         try:
             content = json.loads(self.lock.read_text(encoding="utf-8"))
             return bool(content["asked"] == self.asked)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def models(self, lock: Lock) -> Path:
         """The folder that the module loads from: the image's, or one in the machine's cache."""
-        return self.base / ("models" if self.strategy == "baked" else lock.name)
+        if self.is_baked:
+            return self.folder / "models"
+        from foundry_cm.weights.download import cache_folder
+
+        return cache_folder() / lock.name
 
     @contextmanager
     def told_as_cm_error(self) -> Iterator[None]:
@@ -89,7 +146,7 @@ class Request:
         except WeightsError as error:
             raise CmError(
                 error.what,
-                where=self.where,
+                where=f"{self.place.file}, [{'.'.join(self.place.keys)}]",
                 fix=f"{error.fix[0].upper()}{error.fix[1:]}.",
                 code="Weights",
             ) from None
@@ -105,13 +162,9 @@ class Pulled:
 
     @property
     def pickles(self) -> list[str]:
-        """The locked files that run code as they load."""
-        return [file.path for file in self.lock.files if file.path.endswith(PICKLES)]
-
-
-def cache_folder() -> Path:
-    """Where a module with the strategy `downloaded` keeps what it downloaded."""
-    return Path(os.environ.get("WEIGHTS_CACHE") or Path.home() / ".cache" / "weights")
+        """The locked files that can run code as they load."""
+        files = (file.path for file in self.lock.files)
+        return [path for path in files if runs_code(path, self.folder / path)]
 
 
 def check(project: Project) -> Pulled:

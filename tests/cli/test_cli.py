@@ -94,7 +94,7 @@ def test_setting_that_does_not_exist_is_named(blank: Path) -> None:
     configure(blank, "max-megabyte = 3")
     done = cm(blank, "schema")
     assert done.returncode == 2
-    assert 'error: There is no setting "max-megabyte"' in done.stderr
+    assert 'error: There is no key "max-megabyte"' in done.stderr
     assert 'Did you mean "max-megabytes"?' in done.stderr
 
 
@@ -153,7 +153,7 @@ def declared(name: str, output: dict[str, Any], **inputs: dict[str, Any]) -> dic
     ],
 )  # fmt: skip
 def test_each_kind_of_change_is_told(
-    before: dict, after: dict, change: list[tuple[bool, str]]
+    before: dict[str, Any], after: dict[str, Any], change: list[tuple[bool, str]]
 ) -> None:
     assert list(changes([before], [after])) == change
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,12 +194,12 @@ def test_an_unknown_image_names_the_command_that_makes_it() -> None:
     assert failure.value.fix == "cm build makes it, and prints its name."
 
 
-def broken(monkeypatch: pytest.MonkeyPatch, ref: str = "m:1", **config: object) -> list[str]:
+def broken(monkeypatch: pytest.MonkeyPatch, ref: str = "m:1", **config: Any) -> list[str]:
     """What is wrong with the configuration of an image that is otherwise good."""
     monkeypatch.setattr("foundry_cm.image.rules._tools", lambda image, engine: [])
-    good = {"User": "5000", "Cmd": ["python"], **config}
+    good: dict[str, Any] = {"User": "5000", "Cmd": ["python"], **config}
     top = {"os": "linux", "architecture": config.get("architecture", "amd64"), "config": good}
-    layers = [Layer("COPY models", int(config.get("layer", 1)))]  # type: ignore[call-overload]
+    layers = [Layer("COPY models", config.get("layer", 1))]
     return [
         error.what for error in broken_rules(Image.from_config(ref, "id", top, layers), Buildah())
     ]
@@ -220,13 +221,13 @@ def broken(monkeypatch: pytest.MonkeyPatch, ref: str = "m:1", **config: object) 
     ],
 )
 def test_what_foundry_refuses_is_found(
-    config: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+    config: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert broken(monkeypatch, **config) == [message]
 
 
 def test_what_foundry_takes_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = {"1024/tcp": {}, "8080/tcp": {}, "65535/udp": {}}
+    ports: dict[str, Any] = {"1024/tcp": {}, "8080/tcp": {}, "65535/udp": {}}
     assert broken(monkeypatch, User="5001:5001", ExposedPorts=ports, Env=["GPG_KEY=1"]) == []
 
 

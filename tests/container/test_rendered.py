@@ -19,7 +19,7 @@ import pytest
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
 from foundry_cm.image.launch import launcher
-from foundry_cm.local.function import CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.module.project import Project
 from foundry_cm.testing import _Log
 from tests.conftest import Render
@@ -87,14 +87,16 @@ def test_change_of_code_rebuilds_no_dependency(
 
 
 def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
-    script = "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env; true"
+    script = (
+        "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env /app/app.py; true"
+    )
     container = Buildah().container(
         built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script)
     )
     for command in container.before:
         command.run()
     try:
-        assert container.run.output() == ""
+        assert container.run.output().split() == ["/app/app.py"]
     finally:
         for command in container.after:
             command.run()
@@ -112,6 +114,7 @@ def serving(*argv: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, built: Report) -> None:
     folder = str(module)
+    running = ("containers", "--format", "{{.ImageName}}")
     image = ["--container", built.image.ref, "--engine", "buildah", "--replicas", "2"]
     with serving(*image, "-C", folder) as server:
         assert server.stderr
@@ -121,9 +124,10 @@ def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, buil
         call = [*CM, "call", "search", "-C", folder]
         done = subprocess.run(call, capture_output=True, text=True, timeout=60)
         assert json.loads(done.stdout)[0].keys() == {"record_id", "label", "score"}
+        assert buildah(*running).splitlines().count(built.image.ref) == 2
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
-    assert built.image.ref not in buildah("containers", "--format", "{{.ImageName}}")
+    assert built.image.ref not in buildah(*running)
 
 
 def test_image_of_a_pipeline_keeps_every_rule_of_foundry(render: Render, containers: None) -> None:

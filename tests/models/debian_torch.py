@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -17,15 +16,23 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests import debian
 from tests.conftest import REPOSITORY
+from tests.debian import CACHE, run
 from tests.models import shapes
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry-cm-tests"
 SUITE = "trixie"
-PACKAGES = "python3,python3-pip,python3-venv,python3-torch,python3-torchvision,ca-certificates"
+PACKAGES = [
+    "ca-certificates",
+    "python3",
+    "python3-pip",
+    "python3-torch",
+    "python3-torchvision",
+    "python3-venv",
+]
 REQUIREMENTS = [
     "ultralytics-opencv-headless==8.4.190",
-    "foundry-compute-modules[sources]>=0.31,<0.35",
+    "foundry-compute-modules[sources]>=0.34,<0.35",
     "foundry-platform-sdk>=1.111,<2",
     "filelock>=3.16,<5",
     "mypy>=1.18,<3",
@@ -40,11 +47,9 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def skip_unless_possible() -> None:
     """Skip the test where no Debian root can be made."""
-    missing = [tool for tool in ("debootstrap", "unshare", "chroot") if not shutil.which(tool)]
-    if os.geteuid() != 0 or platform.machine() != "x86_64":
-        pytest.skip("the detector's tests need root, on Linux on x86_64")
-    if missing:
-        pytest.skip(f"the detector's tests need {', '.join(missing)}: apt-get install debootstrap")
+    reason = debian.why_no_root("unshare", "chroot")
+    if reason:
+        pytest.skip(f"the detector's Python cannot be made: {reason}")
 
 
 def python() -> Path:
@@ -61,14 +66,13 @@ def python() -> Path:
 
 def _make(root: Path) -> None:
     new = root.with_name(root.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    _run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(new))
+    debian.bootstrap(new, SUITE, PACKAGES)
     # What this machine trusts and how it resolves names holds inside as well.
     for file in (CERTIFICATES, Path("/etc/resolv.conf")):
         if file.exists():
             shutil.copy(file, new / file.relative_to("/"))
     wrapped = str(_wrapper(new))
-    _run(wrapped, "-m", "pip", "install", "-q", "--no-cache-dir", *REQUIREMENTS)
+    run(wrapped, "-m", "pip", "install", "-q", "--no-cache-dir", *REQUIREMENTS)
     new.rename(root)
     _wrapper(root)
 
@@ -77,7 +81,7 @@ def _wrapper(root: Path) -> Path:
     """A command that runs the root's Python where it is called, with the same files in sight."""
     venv = root / "opt" / "venv"
     if not venv.exists():
-        _run("chroot", str(root), "python3", "-m", "venv", "--system-site-packages", "/opt/venv")
+        run("chroot", str(root), "python3", "-m", "venv", "--system-site-packages", "/opt/venv")
     seen = ["/proc", "/dev", tempfile.gettempdir(), str(REPOSITORY), str(CACHE)]
     mounts = "".join(
         f'mkdir -p "{root}{path}" && mount --rbind "{path}" "{root}{path}" && ' for path in seen
@@ -126,11 +130,6 @@ def copy_system(target: Path) -> None:
         path.unlink()
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-
-
 def trained_detector() -> Path:
     """A YOLO that finds squares and circles, trained once and kept in the user's cache."""
     interpreter = python()
@@ -140,7 +139,7 @@ def trained_detector() -> Path:
         if not (folder / "shapes.pt").is_file():
             folder.mkdir(parents=True, exist_ok=True)
             os.environ.setdefault("YOLO_CONFIG_DIR", str(CACHE))
-            _run(str(interpreter), shapes.__file__, "train", str(folder))
+            run(str(interpreter), shapes.__file__, "train", str(folder))
     return folder / "shapes.pt"
 
 

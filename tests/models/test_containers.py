@@ -15,7 +15,7 @@ import pytest
 
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
-from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.replica import Launch
 from foundry_cm.testing import _Log
 from tests.conftest import Render
@@ -90,12 +90,16 @@ def call_image(
             env=env,
             mounts={files: str(files), readable: str(readable)},
         )
-        return Launch(
-            container.run.argv,
-            container.run.env,
-            lambda: [command.output() for command in container.before] and None,
-            lambda: [command.attempt() for command in container.after] and None,
-        )
+
+        def before() -> None:
+            for command in container.before:
+                command.output()
+
+        def after() -> None:
+            for command in container.after:
+                command.attempt()
+
+        return Launch(container.run.argv, container.run.env, before, after)
 
     async def run() -> Any:
         settings = Settings(

@@ -9,26 +9,32 @@ from pathlib import Path
 import pytest
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.platform.faults import parse_fault
+from foundry_cm.local.platform.resources import Resource
 from foundry_cm.module.project import Project
 from foundry_cm.weights.pull import pull
 from foundry_cm.weights.request import check
 from tests.conftest import Render
 from tests.models.conftest import Module
-from tests.models.local_platform import DATASET, TOKEN, TRANSACTION, Platform, running_platform
-from tests.models.test_weights import silent
+from tests.models.hub import safetensors
+from tests.models.weights import silent
+from tests.platforms import LocalPlatform, running_platform
 
-CONTENT = {"model.safetensors": os.urandom(300_000), "config.json": b"{}\n"}
+DATASET = Resource("weights").rid
+CONTENT = {"model.safetensors": safetensors(300_000), "config.json": b"{}\n"}
 
 
 @pytest.fixture(autouse=True)
-def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+def platform(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalPlatform]:
     """A Foundry with the model in a dataset, and a person who may read it."""
-    with running_platform(tmp_path) as platform:
-        platform.branch("master", TRANSACTION)
+    folder = tmp_path_factory.mktemp("platform")
+    with running_platform(folder, [Resource("weights")]) as platform:
         for path, content in CONTENT.items():
-            platform.file(path, content)
+            platform.put(f"weights/{path}", content)
         monkeypatch.setenv("FOUNDRY_HOSTNAME", platform.host)
-        monkeypatch.setenv("FOUNDRY_TOKEN", TOKEN)
+        monkeypatch.setenv("FOUNDRY_TOKEN", platform.tokens.issue())
         for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             monkeypatch.setenv(variable, str(platform.ca))
         monkeypatch.delenv("FOUNDRY_SERVICE_DISCOVERY_V2", raising=False)
@@ -39,13 +45,13 @@ def ask(module: Module, **table: str) -> None:
     module.ask(**{"origin": "foundry", "dataset": DATASET, "branch": "master", **table})
 
 
-def test_pull_pins_the_transaction(module: Module) -> None:
+def test_pull_pins_the_transaction(module: Module, platform: LocalPlatform) -> None:
     ask(module)
     pull(Project.read(module.folder), silent)
     assert module.lock()["origin"] == {
         "kind": "foundry",
         "dataset": DATASET,
-        "transaction": TRANSACTION,
+        "transaction": platform.registry.dataset(DATASET).head("master"),
     }
     assert module.files() == set(CONTENT)
     check(Project.read(module.folder))
@@ -63,7 +69,6 @@ def test_pull_fetches_again_what_is_locked(module: Module) -> None:
     ("table", "what"),
     [
         ({"branch": "other"}, f"branch other of {DATASET} is not there"),
-        ({"branch": "forbidden"}, f"branch forbidden of {DATASET} may not be read"),
         ({"dataset": "parts"}, "branch master of parts cannot be asked for"),
     ],
 )
@@ -72,6 +77,16 @@ def test_what_cannot_be_read_is_said(module: Module, table: dict[str, str], what
     with pytest.raises(CmError) as refused:
         pull(Project.read(module.folder), silent)
     assert refused.value.what == what
+
+
+def test_dataset_without_a_role_on_it_is_said_to_be_closed(
+    module: Module, platform: LocalPlatform
+) -> None:
+    platform.faults.faults.append(parse_fault("403@list"))
+    ask(module)
+    with pytest.raises(CmError) as refused:
+        pull(Project.read(module.folder), silent)
+    assert refused.value.what == f"branch master of {DATASET} may not be read"
 
 
 def test_pull_without_a_token_says_how_to_give_one(
@@ -86,7 +101,9 @@ def test_pull_without_a_token_says_how_to_give_one(
 def replica(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Fetch the weights as a replica does when it starts."""
     code = "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout); "
-    code += "sys.path.insert(0, 'src'); import weights; print(weights.weights_folder())"
+    code += (
+        "sys.path.insert(0, 'src'); from cmkit.model import weights_folder; print(weights_folder())"
+    )
     env = {**os.environ, "WEIGHTS_CACHE": str(folder / "cache"), **variables}
     for name in ("FOUNDRY_HOSTNAME", "FOUNDRY_TOKEN", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         del env[name]
@@ -96,7 +113,7 @@ def replica(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_replica_downloads_with_its_application_permissions(
-    render: Render, platform: Platform, monkeypatch: pytest.MonkeyPatch
+    render: Render, platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = render(
         example="embedding",

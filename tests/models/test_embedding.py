@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from foundry_cm.errors import CmError
@@ -17,8 +19,6 @@ from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
 from tests.models.hub import Hub, status
-
-np = pytest.importorskip("numpy", reason=MODELS_MISSING)
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_start_says_device_and_seconds(running: Foundry) -> None:
 def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    def call(number: int) -> object:
+    def call(number: int) -> Any:
         return running.call("embed", {"texts": [f"text {number} " * (number + 1)]})
 
     alone = [call(number) for number in range(8)]

@@ -1,6 +1,7 @@
 """A rendered YOLO module finds what ultralytics finds, in images that it has never seen."""
 
 import base64
+import inspect
 import io
 import json
 import subprocess
@@ -15,10 +16,8 @@ from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch
-from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
+from tests.models.conftest import check_rendered, pull_weights
 from tests.models.hub import Hub
-
-pytest.importorskip("PIL", reason=MODELS_MISSING)
 from tests.models.shapes import draw
 
 pytestmark = pytest.mark.slow
@@ -100,7 +99,7 @@ def test_detections_are_those_of_ultralytics(
     paths = [tmp_path / f"{number}.png" for number in range(len(drawings))]
     for path, image in zip(paths, drawings, strict=True):
         path.write_bytes(png(image))
-    program = Path(debian_torch.shapes.__file__)
+    program = Path(inspect.getfile(draw))
     command = [debian_torch.python(), program, "predict", detector, "0.25", *paths]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     direct = json.loads(done.stdout.strip().splitlines()[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import subprocess
@@ -9,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from foundry_cm.testing import Pipeline
 from tests.conftest import Render
-from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
-from tests.models.hub import Hub
-
-pytest.importorskip("PIL", reason=MODELS_MISSING)
-from PIL import Image
-
 from tests.models import debian_torch
+from tests.models.conftest import check_rendered, pull_weights
+from tests.models.hub import Hub
 from tests.models.shapes import draw
 
 pytestmark = pytest.mark.slow
@@ -72,7 +70,7 @@ def found(pipeline: Pipeline) -> dict[str, list[list[Any]]]:
 
 
 def ultralytics_finds(detector: Path, paths: list[Path]) -> list[list[list[Any]]]:
-    program = Path(debian_torch.shapes.__file__)
+    program = Path(inspect.getfile(draw))
     command = [debian_torch.python(), program, "predict", detector, "0.25", *paths]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     found: list[list[list[Any]]] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import sys
 import tempfile
@@ -15,8 +16,8 @@ import psutil
 from copier import run_copy
 from rich.console import Console
 
-from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
-from foundry_cm.module.project import Project
+from foundry_cm.local.pipeline.pipeline import LocalPipeline
+from foundry_cm.local.reporter import Reporter
 from foundry_cm.testing import Pipeline
 from tests.conftest import snapshot
 
@@ -113,8 +114,8 @@ def random_kills(module: Path, folder: Path, streams: bool) -> bool:
 
 async def measured(module: Path, root: Path) -> tuple[float, float]:
     """Peak memory of the module in MB, and seconds from its first read to its last commit."""
-    options = Options(Project.read(module).command(), module, root, poll_seconds=0.1)
-    async with LocalPipeline(options) as running:
+    settings = Pipeline(module, root).settings(poll_seconds=0.1)
+    async with LocalPipeline(settings) as running:
         [process] = psutil.Process().children()
         activity = running.registry.activity
         while not activity.files_read:
@@ -177,10 +178,16 @@ async def local(module: Path, data: Path, folder: Path) -> float:
 
 async def remote(module: Path, data: Path, root: Path) -> float:
     """Seconds for a script that moves the same bytes with the official client, and checks nothing."""
-    Pipeline(module, root).put("input", "rows.csv", data.read_bytes())
+    pipeline = Pipeline(module, root)
+    pipeline.put("input", "rows.csv", data.read_bytes())
     said: list[str] = []
-    command = [sys.executable, "-c", REMOTE]
-    async with LocalPipeline(Options(command, module, root, on_line=said.append)) as running:
+
+    class Said(Reporter):
+        def line(self, replica: int, text: str) -> None:
+            said.append(text)
+
+    settings = dataclasses.replace(pipeline.settings(), command=[sys.executable, "-c", REMOTE])
+    async with LocalPipeline(settings, Said()) as running:
         while not said:
             await asyncio.sleep(0.01)
             running.check()

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
-from foundry_cm.module.project import Project
+from foundry_cm.local.pipeline.pipeline import LocalPipeline
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 
@@ -86,11 +85,10 @@ def test_lists_are_written_as_json_lines_on_request(make: Callable[..., Pipeline
 
 def test_a_new_dataset_of_lists_opens_as_a_table_with_arrays(pipeline: Pipeline) -> None:
     async def schema() -> Any:
-        command = Project.read(pipeline.folder).command()
-        async with LocalPipeline(Options(command, pipeline.folder, pipeline.root)) as running:
+        async with LocalPipeline(pipeline.settings()) as running:
             await running.idle()
             [rid] = [each.rid for each in running.resources if each.alias == "output"]
-            return running.registry.dataset(rid).schemas["master"]
+            return running.registry.dataset(rid).schema
 
     fields = {field["name"]: field for field in asyncio.run(schema())["fieldSchemaList"]}
     assert fields["id"]["type"] == "LONG"

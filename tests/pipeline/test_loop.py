@@ -18,9 +18,8 @@ import pytest
 from pyarrow import parquet
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.pipeline.pipeline import LocalPipeline, Options
+from foundry_cm.local.pipeline.pipeline import LocalPipeline
 from foundry_cm.local.platform.datasets.store import OutputDataset
-from foundry_cm.module.project import Project
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import REPOSITORY
 from tests.pipeline.conftest import MakePipeline, refused, texts
@@ -136,10 +135,7 @@ def test_a_builds_transaction_is_used_and_left_to_the_build(pipeline: MakePipeli
     made = pipeline()
 
     async def watch() -> None:
-        options = Options(
-            Project.read(made.folder).command(), made.folder, made.root, of_build=True
-        )
-        async with LocalPipeline(options) as running:
+        async with LocalPipeline(made.settings(of_build=True)) as running:
             await running.idle()
             assert [t.status for t in history(running)] == ["OPEN"]
             assert texts(made) == []
@@ -171,8 +167,7 @@ def test_what_takes_long_is_committed_on_the_way(
     pipeline.put("input", "a.csv", "id,text\n" + "".join(f"{n},row {n}\n" for n in range(500)))
 
     async def commits() -> list[str]:
-        options = Options(Project.read(folder).command(), folder, tmp_path)
-        async with LocalPipeline(options) as running:
+        async with LocalPipeline(Pipeline(folder, tmp_path).settings()) as running:
             await running.idle()
             return [each.status for each in history(running)]
 
@@ -186,9 +181,7 @@ def test_a_second_writer_makes_the_first_one_stop(pipeline: MakePipeline) -> Non
     made = pipeline()
 
     async def watch() -> None:
-        command = Project.read(made.folder).command()
-        options = Options(command, made.folder, made.root, faults=["kill@before-commit"])
-        async with LocalPipeline(options) as running:
+        async with LocalPipeline(made.settings(faults=["kill@before-commit"])) as running:
 
             async def take_over() -> None:
                 dataset = output(running)
@@ -207,8 +200,7 @@ def test_a_writer_that_was_idle_meanwhile_is_found_out_too(pipeline: MakePipelin
     made = pipeline()
 
     async def watch() -> None:
-        command = Project.read(made.folder).command()
-        async with LocalPipeline(Options(command, made.folder, made.root)) as running:
+        async with LocalPipeline(made.settings()) as running:
             await running.idle()
             dataset = output(running)
             dataset.commit(dataset.open("master", "APPEND").rid)
@@ -227,7 +219,7 @@ def test_the_module_waits_as_long_as_the_platform_says(pipeline: MakePipeline) -
     made = pipeline()
     made.run(faults=["429@upload", "503@read"])
     for name in ("RateLimitError", "ServiceUnavailable"):
-        assert any(f"Trying again in 1.0 s: {name}" in line for line in made.output)
+        assert any(f"Trying again in 1.0 s: {name}" in line for line in made.output.splitlines())
 
 
 def test_no_batch_has_more_rows_than_were_asked_for(pipeline: MakePipeline, tmp_path: Path) -> None:
@@ -251,9 +243,7 @@ def test_sigterm_commits_what_is_whole_and_the_next_start_goes_on(pipeline: Make
     made = pipeline()
 
     async def stop_in_the_middle() -> None:
-        command = Project.read(made.folder).command()
-        options = Options(command, made.folder, made.root, faults=["latency=0.2@upload"])
-        async with LocalPipeline(options) as running:
+        async with LocalPipeline(made.settings(faults=["latency=0.2@upload"])) as running:
             while not running.registry.activity.writes["output"]:
                 await asyncio.sleep(0.01)
             await running.finish()
@@ -269,8 +259,7 @@ def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> N
     made = pipeline()
 
     async def watch() -> None:
-        command = Project.read(made.folder).command()
-        async with LocalPipeline(Options(command, made.folder, made.root)) as running:
+        async with LocalPipeline(made.settings()) as running:
             await running.idle()
             await asyncio.sleep(1)
             running.check()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from foundry_cm.local.platform import media as media_routes
+from foundry_cm.local.platform.media import routes as media_routes
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.conftest import Render
 from tests.pipeline.conftest import MakePipeline, refused, replace_process, texts
@@ -215,7 +215,7 @@ def test_a_media_set_is_listed_again_where_the_platform_asks_for_patience(
     module = album()
     module.run(faults=["503@list", "429@list#2", "expire-token@list#3"])
     assert texts(module) == EXPECTED
-    assert any("Trying again in 1.0 s" in line for line in module.output)
+    assert any("Trying again in 1.0 s" in line for line in module.output.splitlines())
 
 
 def test_a_record_class_that_is_no_media_item_is_refused(

@@ -152,11 +152,3 @@ def test_bad_answer_is_refused_with_its_reason(
     assert reason in str(refused.value)
     shown = str(refused.value).removeprefix("Validation error for question")
     assert len(shown.partition(": ")[2]) <= 77
-
-
-def test_the_glue_is_within_the_size_that_people_read(render: Render) -> None:
-    sizes = {
-        path.name: len(path.read_text().splitlines())
-        for path in Path(render(execution_mode="pipeline"), "src").rglob("*.py")
-    }
-    assert max(sizes.values()) <= 400

@@ -21,8 +21,8 @@ from foundry_sdk import (
 )
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.platform import parse_fault
-from tests.platform.conftest import LocalPlatform
+from foundry_cm.local.platform.faults import parse_fault
+from tests.platforms import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
@@ -56,17 +56,18 @@ def test_a_route_the_platform_lacks_is_not_available(platform: LocalPlatform, cl
 
 def test_oauth_client_credentials(platform: LocalPlatform) -> None:
     def client(secret: str) -> tuple[Any, ConfidentialClientAuth]:
-        auth = ConfidentialClientAuth("client", secret, scopes=["api:datasets-read"])
+        name = platform.environment["CLIENT_ID"]
+        auth = ConfidentialClientAuth(name, secret, scopes=["api:datasets-read"])
         return FoundryClient(auth=auth, config=Config(verify=str(platform.ca))), auth
 
-    right, auth = client("secret")
+    right, auth = client(platform.environment["CLIENT_SECRET"])
     assert right.datasets.Dataset.get(platform.rid("output")).name == "output"
     issued = auth.get_token().access_token
     assert platform.tokens.valid(f"Bearer {issued}")
     auth.sign_out()
     assert not platform.tokens.valid(f"Bearer {issued}")
     wrong, _ = client("wrong")
-    with pytest.raises(Exception, match="401"):
+    with pytest.raises(Exception, match="401 Unauthorized"):
         wrong.datasets.Dataset.get(platform.rid("output"))
 
 

@@ -13,7 +13,9 @@ from foundry_sdk.v2.core.models import DatasetFieldSchema, DatasetSchema
 from foundry_sdk.v2.datasets import errors
 from pyarrow import parquet
 
-from tests.platform.conftest import LocalPlatform
+from foundry_cm.local.platform.datasets.store import OutputDataset
+from foundry_cm.local.platform.registry import Registry
+from tests.platforms import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
@@ -114,44 +116,25 @@ def test_a_snapshot_replaces_and_a_range_still_reads(platform: LocalPlatform, cl
     assert content(rid, "a.csv", end_transaction_rid=first.transaction_rid) == CSV
 
 
-def test_delete_takes_a_file_out_of_the_view(platform: LocalPlatform, client: Any) -> None:
-    rid = platform.rid("output")
-    client.datasets.Dataset.File.upload(rid, "a.csv", CSV)
-    client.datasets.Dataset.File.upload(rid, "b.csv", CSV)
-    client.datasets.Dataset.File.delete(rid, "a.csv")
-    opened = client.datasets.Dataset.Transaction.create(rid, transaction_type="DELETE")
-    client.datasets.Dataset.File.delete(rid, "b.csv", transaction_rid=opened.rid)
-    client.datasets.Dataset.Transaction.commit(rid, opened.rid)
-    assert list(client.datasets.Dataset.File.list(rid)) == []
-    assert not list((platform.root / "outputs/output").glob("*.csv"))
-    opened = client.datasets.Dataset.Transaction.create(rid, transaction_type="APPEND")
-    with pytest.raises(errors.InvalidTransactionType):
-        client.datasets.Dataset.File.delete(rid, "a.csv", transaction_rid=opened.rid)
-
-
-def test_branches(platform: LocalPlatform, client: Any) -> None:
-    rid = platform.rid("output")
+def test_there_is_the_default_branch(platform: LocalPlatform, client: Any) -> None:
+    rid, branch = platform.rid("output"), client.datasets.Dataset.Branch
+    assert [(each.name, each.transaction_rid) for each in branch.list(rid)] == [("master", None)]
     file = client.datasets.Dataset.File.upload(rid, "a.csv", CSV)
-    branch = client.datasets.Dataset.Branch
-    branch.create(rid, name="dev", transaction_rid=file.transaction_rid)
-    client.datasets.Dataset.File.upload(rid, "b.csv", CSV, branch_name="dev")
-    assert [each.name for each in branch.list(rid)] == ["master", "dev"]
-    on_dev = client.datasets.Dataset.File.list(rid, branch_name="dev")
-    assert [each.path for each in on_dev] == ["a.csv", "b.csv"]
-    assert (platform.root / "outputs/output@dev/b.csv").read_bytes() == CSV
-    assert not (platform.root / "outputs/output/b.csv").exists()
-    with pytest.raises(errors.BranchAlreadyExists):
-        branch.create(rid, name="dev")
-    branch.delete(rid, "dev")
+    assert branch.get(rid, "master").transaction_rid == file.transaction_rid
     with pytest.raises(errors.BranchNotFound):
         branch.get(rid, "dev")
-    with pytest.raises(errors.InvalidBranchName):
-        branch.create(rid, name="../escape")
-    with pytest.raises(errors.DeleteBranchPermissionDenied):
-        branch.delete(rid, "master")
-    opened = client.datasets.Dataset.Transaction.create(rid, transaction_type="APPEND")
-    with pytest.raises(errors.TransactionNotCommitted):
-        branch.create(rid, name="late", transaction_rid=opened.rid)
+    with pytest.raises(errors.BranchNotFound):
+        client.datasets.Dataset.File.upload(rid, "b.csv", CSV, branch_name="../escape")
+
+
+def test_a_file_of_somebody_else_stays_in_an_output(platform: LocalPlatform, client: Any) -> None:
+    rid, notes = platform.rid("output"), platform.root / "outputs/output/notes.txt"
+    client.datasets.Dataset.File.upload(rid, "a.csv", CSV)
+    notes.write_text("mine")
+    client.datasets.Dataset.File.upload(rid, "b.csv", CSV, transaction_type="SNAPSHOT")
+    Registry(platform.root, platform.registry.resources)
+    shown = sorted(path.name for path in notes.parent.iterdir())
+    assert shown == [".cm", "b.csv", "notes.txt"]
 
 
 def test_history_is_newest_first_and_preview_only(platform: LocalPlatform, client: Any) -> None:
@@ -172,17 +155,16 @@ def test_history_is_newest_first_and_preview_only(platform: LocalPlatform, clien
 
 
 def test_a_job_tells_the_build_systems_transaction(platform: LocalPlatform, client: Any) -> None:
-    from foundry_cm.local.platform import REGISTRY
-
     rid = platform.rid("output")
     transaction = client.datasets.Dataset.Transaction
     own = transaction.create(rid, transaction_type="APPEND")
     assert transaction.job(rid, own.rid, preview=True) is None
     transaction.abort(rid, own.rid)
     job = "ri.foundry.main.job.00000000-0000-0000-0000-000000000001"
-    theirs = platform.app[REGISTRY].dataset(rid).open("master", "APPEND", job=job)
+    output = platform.registry.dataset(rid)
+    assert isinstance(output, OutputDataset)
+    theirs = output.open("master", "APPEND", job=job)
     assert transaction.job(rid, theirs.rid, preview=True) == job
-    assert transaction.build(rid, theirs.rid, preview=True) == job.replace(".job.", ".build.")
     with pytest.raises(errors.CommitTransactionPermissionDenied):
         transaction.commit(rid, theirs.rid)
 
@@ -310,15 +292,12 @@ def test_schema_get_and_put(platform: LocalPlatform, client: Any) -> None:
 
 
 def test_a_restart_keeps_what_was_committed(platform: LocalPlatform, client: Any) -> None:
-    from foundry_cm.local.platform import Registry
-    from foundry_cm.local.platform.datasets.store import OutputDataset
-
     rid = platform.rid("output")
     client.datasets.Dataset.File.upload(rid, "a.csv", CSV)
     opened = client.datasets.Dataset.Transaction.create(rid, transaction_type="APPEND")
     client.datasets.Dataset.File.upload(rid, "b.csv", CSV, transaction_rid=opened.rid)
     (platform.root / "outputs/output/a.csv").unlink()
-    again = Registry(platform.root, platform.app_resources()).dataset(rid)
+    again = Registry(platform.root, platform.registry.resources).dataset(rid)
     assert isinstance(again, OutputDataset)
     assert list(again.view("master")) == ["a.csv"]
     assert (platform.root / "outputs/output/a.csv").read_bytes() == CSV

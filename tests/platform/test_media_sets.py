@@ -10,8 +10,8 @@ import httpx
 import pytest
 from foundry_sdk import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
-from foundry_cm.local.platform import media, media_store
-from tests.platform.conftest import LocalPlatform
+from foundry_cm.local.platform.media import routes, store
+from tests.platforms import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
@@ -38,7 +38,6 @@ def test_items_show_after_the_commit(platform: LocalPlatform, client: Any) -> No
     assert media.read_original(rid, put.media_item_rid) == b"png"
     info = media.info(rid, put.media_item_rid)
     assert (info.path, info.mime_type, info.size_bytes_long) == ("a/one.png", "image/png", 3)
-    assert media.metadata(rid, put.media_item_rid).size_bytes == 3
     reference = media.reference(rid, put.media_item_rid, preview=True)
     assert reference.reference.media_set_view_item.media_item_rid == put.media_item_rid
     assert media.get(rid, preview=True).transaction_policy.type == "batchTransactions"
@@ -54,24 +53,21 @@ def test_an_abort_drops_the_items(platform: LocalPlatform, client: Any) -> None:
     assert not list((platform.root / "outputs/pictures").glob("*.png"))
 
 
-def test_a_path_is_replaced_and_cleared(platform: LocalPlatform, client: Any) -> None:
+def test_a_path_is_replaced(platform: LocalPlatform, client: Any) -> None:
     rid, media = platform.rid("pictures"), client.media_sets.MediaSet
     for body in (b"old", b"new"):
         transaction = media.create(rid, preview=True)
         put = upload(client, rid, "one.png", body, transaction_id=transaction)
         media.commit(rid, transaction, preview=True)
     assert media.read(rid, put.media_item_rid) == b"new"
-    transaction = media.create(rid, preview=True)
-    media.clear(rid, media_item_path="one.png", transaction_id=transaction, preview=True)
-    media.commit(rid, transaction, preview=True)
-    assert not (platform.root / "outputs/pictures/one.png").exists()
+    assert (platform.root / "outputs/pictures/one.png").read_bytes() == b"new"
 
 
 def test_ten_thousand_items_are_the_limit(
     platform: LocalPlatform, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert media_store.TRANSACTION_LIMIT == 10_000
-    monkeypatch.setattr(media_store, "TRANSACTION_LIMIT", 3)
+    assert store.TRANSACTION_LIMIT == 10_000
+    monkeypatch.setattr(store, "TRANSACTION_LIMIT", 3)
     rid = platform.rid("pictures")
     transaction = client.media_sets.MediaSet.create(rid, preview=True)
     for number in range(3):
@@ -129,7 +125,7 @@ LATEST = {"type": {"type": "fromLatest", "fromLatest": {}}}
 def test_the_listing_of_foundrys_own_pages(
     platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(routes, "PAGE_ITEMS", 2)
     for number, name in enumerate(("old.jpg", "b/new.jpg", "mid.jpg")):
         path = platform.root / "data/images" / name
         path.parent.mkdir(parents=True, exist_ok=True)

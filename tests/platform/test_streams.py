@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
@@ -19,7 +18,7 @@ from foundry_sdk._core import ComputeModulePipelineAuth
 from foundry_sdk.v2.core import errors as core_errors
 from foundry_sdk.v2.streams import errors
 
-from tests.platform.conftest import LocalPlatform
+from tests.platforms import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
 pytestmark = pytest.mark.filterwarnings("error:.*Deserialization failed")
@@ -108,18 +107,6 @@ def test_a_key_keeps_its_partition(platform: LocalPlatform, client: Any) -> None
             assert sum(each.value["key"] == key for each in records) == 3
 
 
-def test_binary_records(platform: LocalPlatform, client: Any) -> None:
-    rid, stream = platform.rid("published"), client.streams.Dataset.Stream
-    create(client, rid, schema(("image", "binary")))
-    stream.publish_binary_record(rid, "master", b"\x00\xff")
-    [record] = stream.get_records(rid, "master", limit=1, partition_id="0", preview=True)
-    assert base64.b64decode(record.value["image"]) == b"\x00\xff"
-    stream.reset(rid, "master", schema=schema(("id", "long")), preview=True)
-    assert stream.get_end_offsets(rid, "master", preview=True) == {"0": 0}
-    with pytest.raises(BadRequestError, match="RecordDoesNotMatchStreamSchema"):
-        stream.publish_binary_record(rid, "master", b"\x00")
-
-
 def test_errors_by_name(platform: LocalPlatform, client: Any) -> None:
     rid, stream = platform.rid("published"), client.streams.Dataset.Stream
     with pytest.raises(errors.StreamNotFound):
@@ -155,31 +142,6 @@ def test_an_input_stream_is_lines_a_person_appends(platform: LocalPlatform, clie
     assert [each.name for each in stream.get(rid, "master").schema_.fields] == ["id", "text"]
     (path.parent / "archive.jsonl").write_text('{"id": 0, "text": "old"}\n')
     assert stream.get_end_offsets(rid, "master", preview=True) == {"archive": 1, "0": 3}
-
-
-def test_subscribers_keep_their_place(platform: LocalPlatform, client: Any) -> None:
-    rid, stream = platform.rid("published"), client.streams.Dataset.Stream
-    subscriber = stream.Subscriber
-    stream.publish_records(rid, "master", records=[{"id": number} for number in range(5)])
-    made = subscriber.create(
-        rid, "master", subscriber_id="reader", read_position={"type": "earliest"}, preview=True
-    )
-    assert made.start_offsets == {"0": 0}
-    where = (rid, "master", "reader")
-    found = subscriber.read_records(*where, limit=2, preview=True).records_by_partition
-    assert [each.value["id"] for each in found["0"]] == [0, 1]
-    assert subscriber.get_read_position(*where, preview=True) == {"0": 0}
-    assert subscriber.commit_offsets(*where, offsets={"0": 2}, preview=True) == {"0": 2}
-    found = subscriber.read_records(*where, auto_commit=True, preview=True).records_by_partition
-    assert [each.value["id"] for each in found["0"]] == [2, 3, 4]
-    assert subscriber.get_read_position(*where, preview=True) == {"0": 5}
-    moved = subscriber.reset_offsets(*where, position={"type": "earliest"}, preview=True)
-    assert moved == {"0": 0}
-    with pytest.raises(errors.SubscriberAlreadyExists):
-        subscriber.create(rid, "master", subscriber_id="reader", preview=True)
-    subscriber.delete(*where, preview=True)
-    with pytest.raises(errors.SubscriberNotFound):
-        subscriber.get_read_position(*where, preview=True)
 
 
 def test_the_raw_stream_proxy_routes(platform: LocalPlatform) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from aiohttp import web
 
-from foundry_cm.local.application import Application
-from foundry_cm.local.platform import TOKENS
+from foundry_cm.local.platform import access
+from foundry_cm.local.platform.access import Tokens
+from foundry_cm.local.platform.resources import Resource
 from foundry_cm.testing import CallFailed, Foundry
 from tests.conftest import Render
 from tests.sources.upstream import upstream
@@ -24,97 +24,79 @@ from cmkit.platform import platform
 
 @dataclass
 class Payload:
-    text: str
+    rid: str
 
 @dataclass
 class Result:
-    text: str
+    name: str
 
 @function
-def who(context: QueryContext, event: Payload) -> Result:
-    return Result(platform().admin.User.get_current().username)
+def name_of(context: QueryContext, event: Payload) -> Result:
+    return Result(platform().datasets.Dataset.get(event.rid).name)
 
 if __name__ == "__main__":
     start()
 """
-USER = {"id": "00000000-0000-0000-0000-000000000000", "username": "service-user", "realm": "r",
-        "status": "ACTIVE", "attributes": {}}  # fmt: skip
-
-
-class Platform(Application):
-    """With one call of the platform's API, which notes the tokens that it is called with."""
-
-    seen: list[str]
-
-    def serve(self, app: web.Application) -> None:
-        super().serve(app)
-        self.seen = []
-
-        async def current(request: web.Request) -> web.Response:
-            header = request.headers["Authorization"]
-            self.seen.append(header)
-            return web.json_response(USER, status=200 if app[TOKENS].valid(header) else 401)
-
-        app.router.add_get("/api/v2/admin/users/getCurrent", current)
+PARTS = {"rid": Resource("parts").rid}
 
 
 @pytest.fixture
 def module(render: Render) -> Path:
     folder = render(example="blank", permissions="application")
     (folder / "src/app.py").write_text(APP)
+    (folder / "data/parts").mkdir(parents=True)
     return folder
-
-
-@pytest.fixture
-def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
-    made = Platform()
-    monkeypatch.setattr("foundry_cm.local.function.foundry.Application", lambda: made)
-    return made
 
 
 def serve(module: Path, **settings: object) -> Foundry:
     return Foundry(module, [sys.executable, "src/app.py"], **settings)
 
 
-def test_the_module_acts_as_its_service_user(module: Path, platform: Platform) -> None:
+def test_the_module_acts_as_its_service_user(module: Path) -> None:
     with serve(module) as foundry:
         for _ in range(3):
-            assert foundry.call("who", {"text": ""}) == {"text": "service-user"}
-        assert len(set(platform.seen)) == 1
-        assert platform.client_secret not in foundry.output
+            assert foundry.call("name_of", PARTS) == {"name": "parts"}
+        tokens = foundry.local.tokens
+        assert len(tokens.issued) == 1
+        for secret in (*tokens.clients.values(), *tokens.issued):
+            assert secret not in foundry.output
 
 
-def test_a_token_that_ends_is_renewed(
-    module: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_that_ends_is_renewed(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The client takes a token for ended a minute before it does.
-    monkeypatch.setattr("foundry_cm.local.platform.tokens.LIFETIME_SECONDS", 60)
+    monkeypatch.setattr(access, "LIFETIME_SECONDS", 60)
     with serve(module) as foundry:
         for _ in range(3):
-            assert foundry.call("who", {"text": ""}) == {"text": "service-user"}
-    assert len(set(platform.seen)) == 3
+            assert foundry.call("name_of", PARTS) == {"name": "parts"}
+        assert len(foundry.local.tokens.issued) == 3
+
+
+def test_a_token_that_has_ended_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens()
+    assert tokens.valid(f"Bearer {tokens.issue()}")
+    monkeypatch.setattr(access, "LIFETIME_SECONDS", 0)
+    assert not tokens.valid(f"Bearer {tokens.issue()}")
 
 
 def test_no_token_fails_the_call_and_shows_no_secret(
-    module: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+    module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = platform.client_secret
     monkeypatch.setattr(
-        Platform, "environment", lambda self: {"CLIENT_ID": "x", "CLIENT_SECRET": given}
+        Tokens, "register", lambda _: {"CLIENT_ID": "x", "CLIENT_SECRET": "canary-secret"}
     )
     with serve(module) as foundry:
-        with pytest.raises(CallFailed, match="who failed on job") as failure:
-            foundry.call("who", {"text": ""})
-        assert "401" in foundry.output
-        assert given not in foundry.output + str(failure.value)
+        with pytest.raises(CallFailed, match="name_of failed on job") as failure:
+            foundry.call("name_of", PARTS)
+        assert "401 Unauthorized" in foundry.output
+        assert "canary-secret" not in foundry.output + str(failure.value)
 
 
 def test_without_the_permission_the_error_says_where_to_give_it(module: Path) -> None:
     settings = module / "pyproject.toml"
     settings.write_text(settings.read_text().replace('permissions = "application"\n', ""))
     with serve(module) as foundry:
-        with pytest.raises(CallFailed):
-            foundry.call("who", {"text": ""})
+        with pytest.raises(CallFailed, match="name_of failed on job"):
+            foundry.call("name_of", PARTS)
         assert (
             "PlatformError: CLIENT_ID and CLIENT_SECRET are not set. In Foundry: Configure tab, "
             "Permissions, Application permissions, then start the module again."
@@ -130,8 +112,9 @@ def test_a_laptop_acts_for_a_person_on_a_real_foundry(module: Path, tmp_path: Pa
             "REQUESTS_CA_BUNDLE": str(real.ca),
         }
         with serve(module, env=env) as foundry:
-            with pytest.raises(CallFailed):  # it only echoes: the answer is no user
-                foundry.call("who", {"text": ""})
+            # It only echoes: the answer is no dataset.
+            with pytest.raises(CallFailed, match="name_of failed on job"):
+                foundry.call("name_of", PARTS)
             assert "canary-person" not in foundry.output
         assert set(real.authorizations) == {"Bearer canary-person"}
 

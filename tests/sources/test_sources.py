@@ -142,14 +142,14 @@ def test_a_certificate_that_the_source_does_not_know_is_refused(
 def test_an_error_of_the_other_side_fails_the_call(module: Path, system: Upstream) -> None:
     configure(module, system)
     with serve(module) as foundry:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match="ask failed on job"):
             foundry.call("ask", {"what": "missing"})
         assert "404 Client Error" in foundry.output
 
 
 def test_a_source_that_is_not_imported_is_named_with_what_to_do(module: Path) -> None:
     with serve(module) as foundry:
-        with pytest.raises(CallFailed):
+        with pytest.raises(CallFailed, match="ask failed on job"):
             foundry.call("ask", {"what": "x"})
         assert (
             'SourceError: The Source "PartsApi" is not imported into this module. In Foundry: stop '
@@ -216,28 +216,38 @@ def test_mounted_files_have_the_shapes_that_foundry_documents(tmp_path: Path) ->
 
 
 WRONG = [
-    ('[Api]\nurl = "http://a"', "The Source Api has a url that is not https"),
-    ('[Api]\nulr = "https://a"', 'The Source Api has the key "ulr"'),
-    ("[Api]\nsecrets = { a = 1 }", "The Source Api has a value in secrets that is no text"),
-    ('[Api]\nkind = "soap"', 'The Source Api is of kind "soap"'),
+    ('[Api]\nurl = "http://canary"', 2, "[Api] url", "url is not an https address"),
+    ('[Api]\nulr = "https://canary"', 2, "[Api] ulr", 'There is no key "ulr"'),
+    ("[Api]\nsecrets = { a = 1 }", 2, "[Api.secrets] a", "a has to be text, not a whole number"),
+    ('[Api]\nkind = "soap"', 2, "[Api] kind", 'kind cannot be "soap"'),
+    ('[Api]\nca = "canary.pem"', 2, "[Api] ca", "The file that ca names cannot be read"),
+    ("Good = {}\nApi = 1", 2, "Api", "Api has to be a table, not a whole number"),
+    ('[Api]\naws = { id = "canary" }', 2, "[Api.aws] id", 'There is no key "id"'),
     (
-        '[Api]\nca = "absent.pem"',
-        'The Source Api names the file "absent.pem", which cannot be read',
+        '[Api]\n[Api.client-certificate]\nkey = "canary"',
+        2,
+        "[Api.client-certificate] certificate",
+        "certificate is missing",
     ),
-    ("Api = 1", "The Source Api is no table"),
-    ('[Api]\naws = { id = "canary" }', 'The Source Api has the key "id" in aws'),
+    ("[Api]\nheaders = 1", 2, "[Api] headers", "headers has to be a table, not a whole number"),
     (
-        '[Api]\nclient-certificate = { key = "x" }',
-        "The Source Api has an unusable client-certificate",
+        "[Api]\ngcp = { access-token = 2 }",
+        2,
+        "[Api.gcp] access-token",
+        "access-token has to be text",
     ),
-    ("[Api]\nheaders = 1", "The Source Api has a headers of the wrong type"),
 ]
 
 
-@pytest.mark.parametrize(("text", "what"), WRONG)
-def test_a_fault_in_sources_local_toml_is_named(tmp_path: Path, text: str, what: str) -> None:
-    (tmp_path / "sources.local.toml").write_text(text)
+@pytest.mark.parametrize(("text", "line", "key", "what"), WRONG)
+def test_a_fault_in_sources_local_toml_is_named_without_a_value(
+    tmp_path: Path, text: str, line: int, key: str, what: str
+) -> None:
+    file = tmp_path / "sources.local.toml"
+    file.write_text(text)
     with pytest.raises(CmError) as failure:
         LocalSources.read(tmp_path)
-    assert (failure.value.what, failure.value.exit_code) == (what, 2)
+    assert failure.value.what.startswith(what)
+    assert failure.value.where == f"{file}:{line}, {key}"
+    assert failure.value.exit_code == 2
     assert "canary" not in str(vars(failure.value))

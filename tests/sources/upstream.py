@@ -17,13 +17,17 @@ from aiohttp import web
 
 @dataclass
 class Upstream:
-    """Answers every request with what it received; `tunnels` has what the proxy was asked."""
+    """Answers with what it received, or where it has files with one of those, by path and query.
+
+    `tunnels` has what the proxy was asked.
+    """
 
     ca: Path
     url: str = ""
     proxy: str = ""
     tunnels: list[dict[str, str]] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 _RUNNING = web.AppKey("running", Upstream)
@@ -66,7 +70,11 @@ async def _start(running: Upstream, context: ssl.SSLContext) -> web.AppRunner:
 
 
 async def _echo(request: web.Request) -> web.Response:
-    request.app[_RUNNING].authorizations.append(request.headers.get("Authorization", ""))
+    running = request.app[_RUNNING]
+    running.authorizations.append(request.headers.get("Authorization", ""))
+    if running.files:
+        file = running.files.get(request.path_qs)
+        return web.Response(status=404) if file is None else web.Response(body=file)
     if request.path.endswith("/missing"):
         return web.Response(status=404)
     seen = {

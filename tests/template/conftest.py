@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copier import run_copy, run_update
+from copier import run_copy, run_recopy, run_update
 
 from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
 
-# The first commit of the layout that modules have today; there is no release from before it.
-FIRST = git(
-    REPOSITORY,
-    "log",
-    "--format=%H",
-    "--diff-filter=A",
-    "--",
-    "template/src/cmkit/__init__.py.jinja",
-).split()[-1]
+# The end of each file that the template and the owner both write.
+LAST_LINE = "What is yours goes below this line"
+# The first commit whose files have it; nothing was released before.
+FIRST = git(REPOSITORY, "log", "--format=%H", f"-S{LAST_LINE}", "--", "template").split()[-1]
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
+quiet_recopy = partial(run_recopy, defaults=True, overwrite=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
 
 
@@ -48,8 +44,7 @@ def next_version(history: Path, tmp_path: Path) -> Path:
     git(tmp_path, "clone", "-q", str(history), str(repository))
     rendered = repository / "template"
     edits: dict[str, Callable[[str], str]] = {
-        "src/cmkit/*/start.py": lambda text: text.replace("Stopping on %s", "Stopping, on %s"),
-        "src/cmkit/*/results.py": lambda text: text + "\n# The next version.\n",
+        "src/cmkit/**/*.py": lambda text: text + "\n# The next version.\n",
         "Dockerfile.jinja": lambda text: text.replace(
             "WORKDIR /app", "LABEL next=version\nWORKDIR /app"
         ),
@@ -59,10 +54,17 @@ def next_version(history: Path, tmp_path: Path) -> Path:
         ".gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
     }
     for name, edit in edits.items():
-        [file] = rendered.glob(name)
-        before = file.read_text()
-        file.write_text(edit(before))
-        assert file.read_text() != before, name
+        files = list(rendered.glob(name))
+        assert files, name
+        for file in files:
+            before = file.read_text()
+            file.write_text(edit(before))
+            assert file.read_text() != before, name
+    for file in filter(Path.is_file, rendered.rglob("*")):
+        *lines, last = file.read_bytes().splitlines(keepends=True) or [b""]
+        if LAST_LINE.encode() in last:
+            block = b"<!-- A new block. -->" if b"<!--" in last else b"# A new block."
+            file.write_bytes(b"".join(lines) + block + b"\n\n" + last)
     commit(repository, "the next version")
     git(repository, "tag", "v1001.0.0")
     return repository

@@ -126,17 +126,43 @@ def commands(jobs: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_both_check_build_scan_and_publish(ci: str, request: pytest.FixtureRequest) -> None:
+def test_both_check_build_and_publish(ci: str, request: pytest.FixtureRequest) -> None:
     module = request.getfixturevalue(ci)
     file = module / (WORKFLOW if ci == "github" else ".gitlab-ci.yml")
-    text = file.read_text()
-    content = yaml.safe_load(text)
+    content = yaml.safe_load(file.read_text())
     lines = "\n".join(commands(content.get("jobs", content)))
     for command in ("ruff check .", "mypy", "pytest", "cm check", "cm build", "cm publish"):
         assert command in lines
-    assert "cyclonedx" in text
-    assert "critical" in text
-    assert "TOKEN" in text
+
+
+def test_github_writes_an_sbom_and_fails_for_a_critical_flaw_that_has_a_fix(github: Path) -> None:
+    jobs = yaml.safe_load((github / WORKFLOW).read_text())["jobs"]
+    sbom, scan = (step["with"] for step in jobs["image"]["steps"][-2:])
+    assert (sbom["image"], sbom["format"]) == ("parts-search:ci", "cyclonedx-json")
+    file = sbom["output-file"]
+    assert scan == {"sbom": file, "severity-cutoff": "critical", "only-fixed": True}
+
+
+def test_gitlab_writes_an_sbom_and_fails_for_a_critical_flaw_that_has_a_fix(gitlab: Path) -> None:
+    jobs = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())
+    archive = jobs["build"]["artifacts"]["paths"][0]
+    assert jobs["sbom"]["script"] == [
+        f"/syft scan docker-archive:{archive} --output cyclonedx-json=sbom.cyclonedx.json"
+    ]
+    assert jobs["vulnerabilities"]["script"] == [
+        f"/grype docker-archive:{archive} --fail-on critical --only-fixed"
+    ]
+
+
+def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> None:
+    text = (github / WORKFLOW).read_text()
+    step = yaml.safe_load(text)["jobs"]["publish"]["steps"][-1]
+    assert step["run"] == "cm publish --engine docker"
+    assert step["env"] == {
+        "REPOSITORY": "${{ vars.REPOSITORY }}",
+        "TOKEN": "${{ secrets.TOKEN }}",
+    }
+    assert text.count("secrets.") == 1
 
 
 def test_only_a_version_tag_publishes(github: Path, gitlab: Path) -> None:

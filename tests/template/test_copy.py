@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -153,7 +154,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("answers", "reason"), REFUSED, ids=[str(a) for a, _ in REFUSED])
-def test_bad_answer_is_refused_with_its_reason(render: Render, answers: dict, reason: str) -> None:
+def test_bad_answer_is_refused_with_its_reason(
+    render: Render, answers: dict[str, Any], reason: str
+) -> None:
     with pytest.raises((ValueError, CopierError)) as refused:
         render(example="blank", **answers)
     assert reason in str(refused.value)

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pexpect
 import pytest
-import yaml
 
 DOWN, CLEAR, ENTER = "\x1b[B", "\x15", "\r"
-Ask = Callable[..., pexpect.spawn]
+Ask = Callable[..., "pexpect.spawn[str]"]
 
 
 @pytest.fixture
 def ask(template: Path, tmp_path: Path) -> Ask:
     """Start `copier copy` in a terminal; gives the terminal."""
 
-    def run(columns: int = 80) -> pexpect.spawn:
+    def run(columns: int = 80) -> pexpect.spawn[str]:
         return pexpect.spawn(
             str(Path(sys.executable).with_name("copier")),
             ["copy", str(template), str(tmp_path / "my-module")],
@@ -31,32 +30,12 @@ def ask(template: Path, tmp_path: Path) -> Ask:
     return run
 
 
-def answer(terminal: pexpect.spawn, question: str, keys: str) -> None:
+def answer(terminal: pexpect.spawn[str], question: str, keys: str) -> None:
     terminal.expect(re.escape(question))
     terminal.send(keys)
 
 
-def questions() -> list[tuple[str, dict]]:
-    """The questions that are asked, in order."""
-    from tests.conftest import REPOSITORY
-
-    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
-    return [
-        (name, q)
-        for name, q in config.items()
-        if not name.startswith("_") and q.get("when") is not False
-    ]
-
-
-def test_workflow_is_asked_first() -> None:
-    names = [name for name, _ in questions()]
-    assert names[:8] == [
-        "execution_mode", "example", "function_name", "inputs", "outputs", "payload_fields", "result_fields",
-        "returns_list",
-    ]  # fmt: skip
-
-
-def interview(terminal: pexpect.spawn) -> None:
+def interview(terminal: pexpect.spawn[str]) -> None:
     """Press Enter until Copier ends."""
     while True:
         if terminal.expect(["🎤", pexpect.EOF], timeout=60) == 1:

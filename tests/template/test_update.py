@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import yaml
 from foundry_cm import checks
 from foundry_cm.testing import Foundry
 from tests.conftest import REPOSITORY, commit, git
-from tests.template.conftest import FIRST, module_of, quiet_update
+from tests.template.conftest import FIRST, LAST_LINE, module_of, quiet_recopy, quiet_update
 
 NESTED = "{text: str, lines: list[{sku: str}]}"
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -64,9 +67,10 @@ def edit(module: Path) -> None:
     )
     app.write_text(text.replace("if __name__", f"# {MINE}: one more function.\n{new}if __name__"))
     append(module / "requirements.txt", f"# {MINE}\nidna\n")
-    append(module / "requirements-dev.txt", f"# {MINE}\n")
     append(module / "pyproject.toml", f'\n[tool.mine]\nname = "{MINE}"\n')
     append(module / ".gitignore", f"{MINE}/\n")
+    append(module / "DEPLOY.md", f"\n## {MINE}\n")
+    append(module / "requirements-dev.txt", f"# {MINE}\n")
     dockerfile = module / "Dockerfile"
     dockerfile.write_text(
         dockerfile.read_text().replace("USER 5000", f"ENV MINE={MINE}\nUSER 5000")
@@ -95,18 +99,19 @@ def lines_of_mine(module: Path) -> dict[str, list[str]]:
 def assert_clean(module: Path) -> None:
     """Copier ends with 0 on conflicts, so look for their traces."""
     assert git(module, "ls-files", "--unmerged") == ""
-    assert [finding for _, finding in checks.run(module)] == []
+    assert [found for _, found in checks.run(module) if not found.notice] == []
 
 
 def contents(module: Path) -> Iterator[tuple[str, str]]:
-    """Each file with its text, without the version that an answers file and a pin carry."""
+    """Each file with its text, without the version that an answers file carries."""
     for path in sorted(module.rglob("*")):
         if path.is_file() and ".git" not in path.parts:
             text = path.read_text(errors="replace")
-            yield (
-                str(path.relative_to(module)),
-                re.sub(r"_commit: .*|# sha256 .* answers", "", text),
-            )
+            if path.name == ".copier-answers.yml":
+                # Copier puts the answers first that were given by -d; inside an answer, order counts.
+                answers = {name: json.dumps(value) for name, value in yaml.safe_load(text).items()}
+                text = json.dumps(answers | {"_commit": ""}, sort_keys=True)
+            yield str(path.relative_to(module)), text
 
 
 @pytest.mark.parametrize("version", releases())
@@ -150,7 +155,7 @@ def test_change_of_every_template_file_reaches_an_edited_module(
     assert lines_of_mine(module) == before
     fresh = dict(contents(module_of(next_version, tmp_path / "fresh", "v1001.0.0", answers)))
     updated = dict(contents(module))
-    for name in ("src/cmkit/functions/start.py", "src/cmkit/functions/results.py", "README.md"):
+    for name in [*(name for name in fresh if name.startswith("src/cmkit/")), "README.md"]:
         assert updated[name] == fresh[name]
     assert "LABEL next=version" in updated["Dockerfile"]
     assert '"PERF"' in updated["pyproject.toml"]
@@ -206,48 +211,133 @@ def test_update_to_the_same_version_changes_nothing(history: Path, tmp_path: Pat
     assert git(module, "status", "--porcelain") == ""
 
 
-def test_edits_in_the_same_place_are_marked_and_reported(
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"example": "blank", "payload_fields": "{zone: str, area: int, more: {z: str, a: int}}"},
+        {
+            "execution_mode": "pipeline",
+            "inputs": "{zone: dataset, area: stream}",
+            "outputs": "{zone-out: dataset, area-out: stream}",
+        },
+        {"sources": "[Zone, {name: Area, kind: generic, secrets: [zoneKey, areaKey]}]"},
+    ],
+    ids=["fields", "aliases", "sources"],
+)
+def test_names_stay_in_the_order_that_their_owner_gave(
+    next_version: Path, tmp_path: Path, answers: dict[str, Any]
+) -> None:
+    module = module_of(next_version, tmp_path / "module", "v1000.0.0", answers)
+    quiet_update(module)
+    assert_clean(module)
+    fresh = module_of(next_version, tmp_path / "fresh", "v1001.0.0", answers)
+    assert dict(contents(module)) == dict(contents(fresh))
+    commit(module, "updated")
+    quiet_recopy(module)
+    assert git(module, "status", "--porcelain") == ""
+
+
+class TestWhatAModuleIs:
+    """Its app.py, its data and its tests are written once, so an update cannot make it another one."""
+
+    @pytest.mark.parametrize(
+        ("answers", "change", "reason"),
+        [
+            ({}, {"execution_mode": "pipeline"}, "execution_mode stays function here."),
+            ({}, {"example": "yolo"}, "example stays search here."),
+            (
+                {"execution_mode": "pipeline"},
+                {"inputs": "{input: media_set}"},
+                "this one reads rows.",
+            ),
+            (
+                {"execution_mode": "pipeline", "inputs": "{input: media_set}"},
+                {"inputs": "{input: dataset}"},
+                "this one reads media sets.",
+            ),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("run", [quiet_update, quiet_recopy], ids=["update", "recopy"])
+    def test_stays_and_the_way_that_works_is_named(
+        self,
+        history: Path,
+        tmp_path: Path,
+        answers: dict[str, Any],
+        change: dict[str, Any],
+        reason: str,
+        run: Callable[..., Any],
+    ) -> None:
+        module = module_of(history, tmp_path / "module", "v1000.0.0", answers)
+        with pytest.raises(ValueError, match=re.escape(reason)) as refused:
+            run(module, data=change)
+        way = "Copy a new module for that, and move your code there: "
+        assert str(refused.value).endswith(way + reason)
+        assert git(module, "status", "--porcelain") == ""
+
+    def test_inputs_of_the_same_kind_may_change(self, history: Path, tmp_path: Path) -> None:
+        module = module_of(
+            history, tmp_path / "module", "v1000.0.0", {"execution_mode": "pipeline"}
+        )
+        quiet_update(module, data={"inputs": "{input: dataset, more: stream}"})
+        assert_clean(module)
+
+    def test_is_not_looked_for_in_a_folder_where_nothing_is(
+        self, history: Path, tmp_path: Path
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            module_of(history, tmp_path / "module", "v1000.0.0", {})
+
+
+def test_template_that_moved_is_followed_by_the_documented_command(
     next_version: Path, tmp_path: Path
 ) -> None:
-    module = module_of(next_version, tmp_path / "module", "v1000.0.0", {})
-    dockerfile = module / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text().replace("WORKDIR /app", "WORKDIR /mine"))
-    commit(module, "another folder")
+    old = tmp_path / "old"
+    git(tmp_path, "clone", "-q", str(next_version), str(old))
+    module = module_of(old, tmp_path / "module", "v1000.0.0", {})
+    edit(module)
+    before = lines_of_mine(module)
+    shutil.rmtree(old)
+    documented = (REPOSITORY / "docs/updates.md").read_text("utf-8")
+    found = re.search(r"^copier copy .*?NEW_ADDRESS \.$", documented, re.M | re.S)
+    assert found
+    command = found[0].replace("v1.2.3", "v1000.0.0").replace("NEW_ADDRESS", str(next_version))
+    subprocess.run(["sh", "-c", f"{sys.executable} -m {command}"], cwd=module, check=True)
+    assert git(module, "status", "--porcelain").split() == ["M", ".copier-answers.yml"]
+    pin = module / "requirements-dev.txt"
+    pin.write_text(pin.read_text().replace(str(old), str(next_version)))
+    commit(module, "the template moved")
     quiet_update(module)
-    found = dict(checks.run(module))
-    assert found["conflict-marker"].file == "Dockerfile"
-    text = dockerfile.read_text()
-    assert "WORKDIR /mine" in text and "LABEL next=version" in text
-
-
-def test_rejected_hunk_is_reported(next_version: Path, tmp_path: Path) -> None:
-    module = module_of(next_version, tmp_path / "module", "v1000.0.0", {})
-    dockerfile = module / "Dockerfile"
-    dockerfile.write_text(dockerfile.read_text().replace("WORKDIR /app", "WORKDIR /mine"))
-    commit(module, "another folder")
-    quiet_update(module, conflict="rej")
-    found = dict(checks.run(module))
-    assert found["rejected-hunk"].what == "An update could not apply a change to Dockerfile"
-
-
-def test_edited_template_file_and_answers_are_reported(history: Path, tmp_path: Path) -> None:
-    module = module_of(history, tmp_path / "module", "v1000.0.0", {})
     assert_clean(module)
-    append(module / "src/cmkit/functions/start.py", "# mine\n")
-    answers = module / ".copier-answers.yml"
-    answers.write_text(answers.read_text().replace("multi_stage: false", "multi_stage: true"))
-    found = dict(checks.run(module))
-    assert found.keys() == {"template-file-edited", "answers-edited"}
-    assert "do it in src/app.py" in found["template-file-edited"].fix
+    assert lines_of_mine(module) == before
+    assert str(next_version) in pin.read_text()
 
 
-def test_template_file_checked_out_with_other_line_ends_is_no_edit(
-    history: Path, tmp_path: Path
+EVERYTHING: dict[str, Any] = {"example": "yolo", "sources": ["GithubApi"], "ci": "gitlab"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [EVERYTHING, EVERYTHING | {"ci": "github"}, {"execution_mode": "pipeline"}, {}],
+    ids=str,
+)
+def test_every_file_that_both_write_has_a_last_line_to_write_below(
+    history: Path, tmp_path: Path, answers: dict[str, Any]
 ) -> None:
-    module = module_of(history, tmp_path / "module", "v1000.0.0", {})
-    startup = module / "src/cmkit/functions/start.py"
-    startup.write_bytes(startup.read_bytes().replace(b"\n", b"\r\n"))
-    assert_clean(module)
+    module = module_of(history, tmp_path / "module", "v1000.0.0", answers)
+    owners = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8"))["owners"]["default"]
+    once = [name[1:] for name in owners["written_once"].splitlines() if name.startswith("/")]
+    whole = [name.rstrip("*") for name in owners["replaced"]] + once
+    both = {
+        name: text.splitlines()[-1]
+        for name, text in contents(module)
+        if not name.startswith(tuple(whole))
+    }
+    # Whoever adds to a Dockerfile adds above its last line.
+    assert both.pop("Dockerfile") == 'ENTRYPOINT ["python", "app.py"]'
+    del both[".copier-answers.yml"]
+    assert [name for name, line in both.items() if LAST_LINE not in line] == []
 
 
 class TestMechanisms:

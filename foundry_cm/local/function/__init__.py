@@ -1,5 +1,2 @@
-"""The local Foundry's runtime: what a compute module talks to while it answers calls."""
-
-from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Reporter, Settings
-
-__all__ = ["CallResult", "LocalFoundry", "Reporter", "Settings"]
+"""Function mode: `foundry` runs a module and calls it, `server` has the routes that its replicas poll,
+`jobs` is the queue between them."""

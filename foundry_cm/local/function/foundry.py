@@ -1,41 +1,36 @@
-"""The local Foundry: a TLS server on loopback, the replicas of one module, and calls to it."""
+"""A module that answers calls: its replicas, the queue before them, and what becomes of each call."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import shutil
-import socket
-import ssl
-import tempfile
 import time
-import uuid
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.local.application import Application
 from foundry_cm.local.function.jobs import JobQueue
 from foundry_cm.local.function.server import create_app
-from foundry_cm.local.mounts import Mounts, ReplicaIdentity, environment
-from foundry_cm.local.replica import Launch, Replica
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.mounts import ReplicaIdentity, function_environment
+from foundry_cm.local.platform.access import Tokens, guarded
+from foundry_cm.local.replica import Replica
+from foundry_cm.local.reporter import Reporter
+from foundry_cm.local.site import Run, Site, is_pipeline
 from foundry_cm.module.functions import Function, read_result
+from foundry_cm.module.project import Project
+from foundry_cm.module.resources import FILE as RESOURCES
 
-LOOPBACK = "127.0.0.1"
+if TYPE_CHECKING:
+    from foundry_cm.local.platform.registry import Registry
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Run):
     """How a module is run: all that `cm serve` lets its user choose."""
 
-    command: Sequence[str]
-    folder: Path
     replicas: int = 1
     concurrency: int = 1
     # The field guide's figure for one call, each way; Foundry publishes none.
@@ -44,26 +39,35 @@ class Settings:
     timeout_seconds: float = 300.0
     port: int = 0
     restart: bool = True
-    env: dict[str, str] = field(default_factory=dict)
-    # Whether it has application permissions: its replicas get a client for the platform's OAuth.
+    # Whether it has application permissions: then it sees what lies in `data/` on the platform.
     application: bool = False
-    # The name under which the module reaches this machine's loopback: another one in some containers.
-    host: str = "localhost"
-    # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
-    launch: Callable[[int, dict[str, str], Path], Launch] | None = None
+    # The kinds of the folders there that are said, and not found by what they hold.
+    data: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, project: Project, **chosen: Any) -> Settings:
+        """What `pyproject.toml` says of a module, but for what is chosen here."""
+        asked: dict[str, Any] = {
+            "folder": project.folder,
+            "max_megabytes": project.max_megabytes,
+            "timeout_seconds": project.timeout_seconds,
+            "application": project.application,
+            "data": project.data,
+        }
+        return cls(**(asked | chosen))
 
 
-class Reporter:
-    """What the local Foundry tells the person who runs it; this one keeps silent."""
-
-    def line(self, replica: int, text: str) -> None:
-        """A replica printed a line."""
-
-    def died(self, replica: int, error: CmError, delay: float | None) -> None:
-        """A replica died; it is started again after `delay` seconds, or never where that is None."""
-
-    def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
-        """A replica declared its functions."""
+def check_mode(folder: Path) -> None:
+    """Raise `CmError` where the module in a folder is known to be a pipeline."""
+    if is_pipeline(folder):
+        raise CmError(
+            f"This module is a pipeline, which answers no calls: {RESOURCES} names its inputs "
+            "and outputs",
+            where=str(folder),
+            fix="A pipeline is run by: cm run",
+            code="NotAFunction",
+            exit_code=USAGE,
+        )
 
 
 @dataclass(frozen=True)
@@ -78,24 +82,33 @@ class CallResult:
 
 
 class LocalFoundry:
-    """Runs a module and calls its functions; use it as an async context manager."""
+    """Runs a module and calls its functions; use it as an async context manager.
+
+    Raises `CmError` for a pipeline, which answers no calls and would be started for ever.
+    `address` is the host and port of the runtime; `registry` has what the module may read on the
+    platform, where it may read anything.
+    """
 
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
+        check_mode(settings.folder)
         self.settings = settings
         self.reporter = reporter or Reporter()
         self.jobs = JobQueue(settings.concurrency)
         self.max_bytes = int(settings.max_megabytes * 1e6)
         self.functions: dict[str, Function] = {}
         self.schemas: list[Any] | None = None
-        self.port = 0
-        self.replicas: list[Replica] = []
-        self._module_rid = f"ri.foundry.main.deployed-app.{uuid.uuid4()}"
-        self.application = Application()
-        self._tokens: dict[str, int] = {}
+        self.address = ""
+        self.tokens = Tokens()
+        self.registry: Registry | None = None
+        self._site = Site(settings, self.reporter)
+        self._modules: dict[str, int] = {}
         self._changed = asyncio.Condition()
-        self._folder: Path | None = None
-        self._runner: web.AppRunner | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def replicas(self) -> list[Replica]:
+        """The replicas, by their numbers."""
+        return self._site.replicas
 
     async def __aenter__(self) -> LocalFoundry:
         try:
@@ -109,53 +122,46 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
-        sources = LocalSources.read(self.settings.folder)
-        self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
-        # Private as a whole; what is inside is readable, since a container has a user of its own.
-        mounts = Mounts.create(self._folder / "mounts")
-        await self._listen(mounts)
+        credentials = self.tokens.register() if self.settings.application else {}
+        platform = self._platform()
+        mounts = self._site.open()
+        # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
+        self.address = await self._site.listen(
+            create_app(self), self.settings.port, handler_cancellation=True
+        )
+        platform_address = await self._site.listen(platform)
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
-            self._tokens[identity.token] = index
-            variables = environment(
+            self._modules[identity.token] = index
+            variables = function_environment(
                 mounts,
                 identity,
-                module_rid=self._module_rid,
-                host=self.settings.host,
-                port=self.port,
+                runtime=self.address,
+                platform=platform_address,
                 concurrency=self.settings.concurrency,
-                sources=sources,
             )
-            if self.settings.application:
-                variables |= self.application.environment()
-            launch = self.settings.launch or (lambda _, env, __: Launch(self.settings.command, env))
-            replica = Replica(
-                index,
-                launch(index, {**self.settings.env, **variables}, mounts.root),
-                self.settings.folder,
+            self._site.start_replica(
+                variables | credentials,
+                self._died,
                 restart=self.settings.restart,
-                on_line=self.reporter.line,
-                on_death=self._died,
+                declares=True,
             )
-            self.replicas.append(replica)
-            replica.start()
         self._watch = asyncio.create_task(self._watch_workers())
 
-    async def _listen(self, mounts: Mounts) -> None:
-        certificate = mounts.authority.issue_cert("localhost", LOOPBACK, self.settings.host)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        certificate.configure_cert(context)
-        app = create_app(self)
-        if self.settings.application:
-            self.application.serve(app)
-        # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
-        )
-        await self._runner.setup()
-        listener = bind(self.settings.port)
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener, ssl_context=context).start()
+    def _platform(self) -> web.Application:
+        """The platform as the module sees it: with its data, or closed to a module without permissions."""
+        if not self.settings.application:
+            return guarded(self.tokens)
+        # Loaded only here: most modules have no use for the platform.
+        from foundry_cm.local.platform.app import create_platform
+        from foundry_cm.local.platform.data import data_resources
+        from foundry_cm.local.platform.registry import REGISTRY
+
+        folder = self.settings.folder
+        resources = data_resources(folder, self.settings.data)
+        platform = create_platform(folder, resources, access=self.tokens)
+        self.registry = platform[REGISTRY]
+        return platform
 
     async def _stop(self) -> None:
         if self._watch:
@@ -164,11 +170,7 @@ class LocalFoundry:
         for replica in self.replicas:
             self.jobs.drop(replica.index, gone)
         self.jobs.drop_queued(gone)
-        await asyncio.gather(*(replica.stop() for replica in self.replicas))
-        if self._runner:
-            await self._runner.cleanup()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        await self._site.close()
 
     async def reload(self, why: str) -> None:
         """Start every replica anew; calls that one of them holds are answered with an error."""
@@ -181,7 +183,7 @@ class LocalFoundry:
 
     def replica_of(self, token: str) -> int | None:
         """The replica that a module token belongs to."""
-        return self._tokens.get(token)
+        return self._modules.get(token)
 
     def polled(self, replica: int) -> None:
         """A replica asks for work: from now on it is responsive."""
@@ -366,26 +368,3 @@ def _worker_died() -> CmError:
         "ConcurrencyType.THREAD_POOL, so that the whole module dies and restarts.",
         code="WorkerDied",
     )
-
-
-def bind(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes any free one.
-
-    Raises `CmError` where another program has the port.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((LOOPBACK, port))
-    except OSError as error:
-        listener.close()
-        raise CmError(
-            f"Port {port} on {LOOPBACK} is not free: {error.strerror}",
-            fix="Leave the option away, and a free port is taken.",
-            code="PortTaken",
-            exit_code=USAGE,
-        ) from None
-    with contextlib.suppress(OSError):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.listen(128)
-    return listener

@@ -3,76 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import ssl
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
-from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local.function.foundry import LOOPBACK, bind
-from foundry_cm.local.mounts import Mounts, pipeline_environment, renew_pipeline_token
-from foundry_cm.local.platform import REGISTRY, Faults, Registry, Resource, Tokens, create_platform
+from foundry_cm.errors import CmError
+from foundry_cm.local.mounts import Mounts, pipeline_environment
+from foundry_cm.local.platform.access import Tokens
+from foundry_cm.local.platform.app import create_platform
 from foundry_cm.local.platform.datasets.store import OutputDataset
-from foundry_cm.local.platform.resources import DEFAULT_BRANCH
+from foundry_cm.local.platform.faults import Faults
+from foundry_cm.local.platform.registry import REGISTRY, Registry
+from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
-from foundry_cm.local.replica import Launch, Replica
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.replica import Replica
+from foundry_cm.local.reporter import Reporter
+from foundry_cm.local.site import Run, Site
+from foundry_cm.module.resources import read_resources
 
-RESOURCES_FILE = Path("src") / "resources.json"
 STOP_SECONDS = 30.0
 IDLE_POLLS = 2
 
 
-def read_resources(folder: Path) -> list[Resource]:
-    """The inputs and outputs that a module declares in `src/resources.json`.
-
-    Raises `CmError` where there is none, and for an alias or kind that cannot be.
-    """
-    file = folder / RESOURCES_FILE
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        inputs, outputs = dict(told["inputs"]), dict(told["outputs"])
-        if told.get("errors"):
-            outputs[told["errors"]] = "dataset"
-        found = [Resource(alias, kind) for alias, kind in inputs.items()]
-        return found + [Resource(alias, kind, writable=True) for alias, kind in outputs.items()]
-    except FileNotFoundError:
-        raise CmError(
-            f"There is no {RESOURCES_FILE}: this is not a pipeline module",
-            where=str(folder),
-            fix="A module that answers calls is run by: cm serve",
-            code="NoPipeline",
-            exit_code=USAGE,
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CmError(
-            f"The inputs and outputs cannot be read: {error}",
-            where=str(file),
-            fix='Write {"inputs": {"ALIAS": "dataset"}, "outputs": {"ALIAS": "stream"}, ...}.',
-            code="BadResources",
-            exit_code=USAGE,
-        ) from None
+def declared_resources(folder: Path) -> list[Resource]:
+    """The inputs and outputs that a module declares; raises `CmError`."""
+    declared = read_resources(folder)
+    inputs = [Resource(alias, kind) for alias, kind in declared.inputs.items()]
+    return inputs + [Resource(alias, kind, True) for alias, kind in declared.written.items()]
 
 
-@dataclass
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Run):
     """How a pipeline is run; `data` and `outputs` lie below `root`."""
 
-    command: Sequence[str]
-    folder: Path
     root: Path
     faults: Sequence[str] = ()
     of_build: bool = False
     poll_seconds: float = 0.2
-    on_line: Callable[[str], None] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True)
@@ -87,30 +57,28 @@ class Moved:
 class LocalPipeline:
     """The local platform and one replica of a pipeline module; an async context manager."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.resources = read_resources(options.folder)
+    def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
+        self.settings = settings
+        self.resources = declared_resources(settings.folder)
         self.kills = 0
         self._tokens = Tokens()
-        self.faults = Faults(options.faults)
+        self.faults = Faults(settings.faults)
         self.faults.on_kill = self._kill
         self.faults.on_expire = self._expire
-        self._app = create_platform(
-            options.root, self.resources, access=self._tokens, faults=self.faults
+        self._platform = create_platform(
+            settings.root, self.resources, access=self._tokens, faults=self.faults
         )
+        self._site = Site(settings, reporter or Reporter())
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
-        self._folder: Path | None = None
         self._mounts: Mounts | None = None
-        self._runner: web.AppRunner | None = None
         self._replica: Replica | None = None
-        self._killed = False
         self._failure: CmError | None = None
 
     @property
     def registry(self) -> Registry:
         """The resources of the platform."""
-        return self._app[REGISTRY]
+        return self._platform[REGISTRY]
 
     async def __aenter__(self) -> LocalPipeline:
         try:
@@ -121,52 +89,25 @@ class LocalPipeline:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._replica:
-            await self._replica.stop(STOP_SECONDS)
-        if self._runner:
-            await self._runner.cleanup()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._mounts = self._runner = None
+        await self._site.stop_replicas(STOP_SECONDS)
+        await self._site.close()
 
     async def _start(self) -> None:
         for resource in self.resources:
             self._before[resource.alias] = self._contents(resource)
-        if self.options.of_build:
+        if self.settings.of_build:
             self._open_for_build()
-        self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
-        self._mounts = Mounts.create(self._folder / "mounts")
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._mounts.authority.issue_cert("localhost", LOOPBACK).configure_cert(context)
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        listener = bind(0)
-        await web.SockSite(self._runner, listener, ssl_context=context).start()
+        self._mounts = self._site.open()
         variables = pipeline_environment(
             self._mounts,
+            platform=await self._site.listen(self._platform),
             token=self._tokens.pipeline,
             aliases=self.registry.alias_map(),
-            module_rid=f"ri.foundry.main.deployed-app.{uuid.uuid4()}",
-            port=listener.getsockname()[1],
-            sources=LocalSources.read(self.options.folder),
         )
-        variables["POLL_SECONDS"] = str(self.options.poll_seconds)
-        self._replica = Replica(
-            0,
-            Launch(self.options.command, variables),
-            self.options.folder,
-            restart=False,
-            on_line=lambda _, text: self.options.on_line(text),
-            on_death=self._died,
+        variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
+        self._replica = self._site.start_replica(
+            variables, self._died, on_start=self.registry.activity.changed
         )
-        self._launch()
-
-    def _launch(self) -> None:
-        assert self._replica
-        self._killed = False
-        self.registry.activity.changed()
-        self._replica.start()
-        self._replica.declared = True
 
     async def idle(self) -> None:
         """Wait until the module has looked at every input again and found nothing more to do.
@@ -185,8 +126,7 @@ class LocalPipeline:
 
     async def finish(self) -> None:
         """Stop the module, and let the build that opened the transactions commit them."""
-        if self._replica:
-            await self._replica.stop(STOP_SECONDS)
+        await self._site.stop_replicas(STOP_SECONDS)
         for dataset in self._outputs():
             for transaction in dataset.history(DEFAULT_BRANCH):
                 if transaction.status == "OPEN" and transaction.job:
@@ -205,7 +145,7 @@ class LocalPipeline:
                 rows = len(activity.files_read.get(resource.alias, ()))
             else:
                 rows = sum(map(count_rows, activity.files_read.get(resource.alias, ())))
-            found.append(Moved(resource, rows, resource.folder(self.options.root)))
+            found.append(Moved(resource, rows, resource.folder(self.settings.root)))
         return found
 
     @property
@@ -240,31 +180,27 @@ class LocalPipeline:
             return None
         if resource.kind == "stream":
             return self.registry.stream(resource.rid, DEFAULT_BRANCH).end_offsets()
-        folder = resource.folder(self.options.root)
+        folder = resource.folder(self.settings.root)
         return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
     def _new_rows(self, resource: Resource) -> int:
         before, now = self._before[resource.alias], self._contents(resource)
         if resource.kind == "stream":
             return int(sum(now.values()) - sum(before.values()))
-        folder = resource.folder(self.options.root)
+        folder = resource.folder(self.settings.root)
         return sum(count_rows(folder / path) for path in now - before if not hidden(str(path)))
 
     async def _kill(self) -> None:
-        self._killed = True
         self.kills += 1
         if self._replica:
             self._replica.kill()
 
     async def _expire(self) -> None:
         if self._mounts:
-            renew_pipeline_token(self._mounts, self._tokens.rotate())
+            self._mounts.write("BUILD2_TOKEN", self._tokens.rotate())
 
     def _died(self, _: int, error: CmError, __: float | None) -> None:
-        if self._killed:
-            asyncio.get_running_loop().call_soon(self._launch)
-        else:
-            self._failure = error
+        self._failure = error
 
 
 def total_bytes(registry: Registry) -> int:

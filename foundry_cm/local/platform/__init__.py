@@ -1,20 +1,7 @@
-"""The local platform: datasets, streams and media sets as the official client calls them."""
+"""The local platform: datasets, streams and media sets as the official client calls them.
 
-from foundry_cm.local.platform.app import create_platform
-from foundry_cm.local.platform.faults import Faults, parse_fault
-from foundry_cm.local.platform.registry import REGISTRY, Activity, Registry
-from foundry_cm.local.platform.resources import Kind, Resource
-from foundry_cm.local.platform.tokens import TOKENS, Tokens
-
-__all__ = [
-    "REGISTRY",
-    "TOKENS",
-    "Activity",
-    "Faults",
-    "Kind",
-    "Registry",
-    "Resource",
-    "Tokens",
-    "create_platform",
-    "parse_fault",
-]
+`app` puts it together, `registry` has every resource by its RID, `resources` says what one is and
+where it lies, `data` which ones a function sees. `access` lets callers in, `errors` and `requests` are
+the form of answers and calls, `faults` go wrong on purpose. `datasets`, `streams` and `media` have
+routes and store side by side; `tables` reads rows and `digests` knows files by their content.
+"""

@@ -33,15 +33,10 @@ STATUSES = {
     "ConflictingMediaSetIdentifiers": 400,
     "CreateTransactionPermissionDenied": 403,
     "DatasetNotFound": 404,
-    "DatasetReadNotSupported": 400,
     "DatasetViewNotFound": 404,
-    "DeleteBranchPermissionDenied": 403,
-    "DeleteFilePermissionDenied": 403,
     "FileAlreadyExists": 404,
-    "FileNotFound": 404,
     "FileNotFoundOnBranch": 404,
     "FileNotFoundOnTransactionRange": 404,
-    "InvalidBranchName": 400,
     "InvalidFilePath": 400,
     "InvalidPageSize": 400,
     "InvalidPageToken": 400,
@@ -65,9 +60,6 @@ STATUSES = {
     "RecordTooLarge": 413,
     "SchemaNotFound": 404,
     "StreamNotFound": 404,
-    "SubscriberAlreadyExists": 409,
-    "SubscriberNotFound": 404,
-    "TransactionNotCommitted": 400,
     "TransactionNotFound": 404,
     "TransactionNotOpen": 400,
     "UploadFilePermissionDenied": 403,
@@ -78,13 +70,21 @@ STATUSES = {
 class ApiError(Exception):
     """An answer other than success; `name` is the platform's error name."""
 
-    def __init__(self, name: str, *, status: int | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> None:
         super().__init__(name)
         self.name = name
+        self.headers = headers
         self.status = status if status is not None else STATUSES[name]
         self.parameters = {key: value for key, value in parameters.items() if value is not None}
 
-    def response(self, headers: dict[str, str] | None = None) -> web.Response:
+    def response(self) -> web.Response:
         """The error as JSON: errorCode, errorName, errorInstanceId, parameters."""
         body = {
             "errorCode": CODES.get(self.status, HTTPStatus(self.status).name),
@@ -92,4 +92,4 @@ class ApiError(Exception):
             "errorInstanceId": str(uuid.uuid4()),
             "parameters": self.parameters,
         }
-        return web.json_response(body, status=self.status, headers=headers)
+        return web.json_response(body, status=self.status, headers=self.headers)

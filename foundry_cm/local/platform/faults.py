@@ -2,8 +2,9 @@
 
 A fault is written `KIND[=VALUE][@[PHASE-]POINT][#NUMBER]`:
 
-- KIND: `latency=SECONDS`, `429`, `503`, `reset` (the connection), `expire-token`, `fail` (an
-  internal error, `fail@commit` is a commit that fails), `kill` (the module, by SIGKILL);
+- KIND: `latency=SECONDS`, `403` (a role that the module lacks), `429`, `503`, `reset` (the
+  connection), `expire-token`, `fail` (an internal error, `fail@commit` is a commit that fails),
+  `kill` (the module, by SIGKILL);
 - POINT: one of the names in `POINTS`; without one the fault hits any call;
 - PHASE: `before` (the call arrived, nothing happened), `mid` (half of the body has passed) or
   `after` (it happened, the answer is not sent); without one it is `before`;
@@ -23,7 +24,7 @@ from aiohttp import web
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.platform.errors import ApiError
 
-KINDS = ("latency", "429", "503", "reset", "expire-token", "fail", "kill")
+KINDS = ("latency", "403", "429", "503", "reset", "expire-token", "fail", "kill")
 PHASES = ("before", "mid", "after")
 POINTS = (
     "list",
@@ -124,7 +125,11 @@ class Faults:
         if fault.kind == "latency":
             await asyncio.sleep(fault.value or 0)
         elif fault.kind in ("429", "503"):
-            raise QosError(int(fault.kind))
+            # The platform asks for patience.
+            waits = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            raise ApiError("Default:Qos", status=int(fault.kind), headers=waits)
+        elif fault.kind == "403":
+            raise ApiError("PermissionDenied")
         elif fault.kind == "fail":
             raise ApiError("Default:Internal", status=500)
         elif fault.kind == "reset":
@@ -135,19 +140,6 @@ class Faults:
         elif fault.kind == "kill" and self.on_kill:
             await self.on_kill()
             reset(request)
-
-
-class QosError(Exception):
-    """The platform asks for patience: 429 or 503."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(str(status))
-        self.status = status
-
-    def response(self) -> web.Response:
-        """The answer, with the time to wait in seconds."""
-        error = ApiError("Default:Qos", status=self.status)
-        return error.response({"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def reset(request: web.Request) -> None:

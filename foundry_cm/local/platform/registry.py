@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
+from foundry_cm.local.platform.datasets.dataset import Dataset
 from foundry_cm.local.platform.datasets.inputs import InputDataset
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.media.store import MediaSet
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.streams.store import Stream
-
-Dataset = InputDataset | OutputDataset
 
 
 @dataclass
@@ -109,6 +109,24 @@ class Registry:
             return self._media_sets[rid]
         except KeyError:
             raise ApiError("MediaSetNotFound", mediaSetRid=rid) from None
+
+    def catalogue(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Each resource with its RID and its files, at most so many; an item has a RID of its own."""
+        return [
+            {
+                "name": resource.alias,
+                "kind": resource.kind,
+                "rid": resource.rid,
+                "files": [self._file(resource, path) for path in resource.files(self.root)[:most]],
+            }
+            for resource in self.resources
+        ]
+
+    def _file(self, resource: Resource, path: Path) -> dict[str, str]:
+        shown = {"path": path.relative_to(resource.folder(self.root)).as_posix()}
+        if media_set := self._media_sets.get(resource.rid):
+            shown["rid"] = media_set.item_at(path).rid
+        return shown
 
     def alias_map(self) -> dict[str, dict[str, str | None]]:
         """The content of the RESOURCE_ALIAS_MAP file."""

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from foundry_cm.local.platform.errors import ApiError
-
-Kind = Literal["dataset", "stream", "media_set"]
+from foundry_cm.module.resources import ALIAS, Kind
 
 DEFAULT_BRANCH = "master"
 STATE_FOLDER = ".cm"
-ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 NAMESPACE = uuid.UUID("9f0a4a2e-7c55-4c39-9c0b-3f6c1f1f7a10")
 
 
@@ -112,13 +108,6 @@ def checked_path(path: str) -> str:
     if wrong:
         raise ApiError("InvalidFilePath", filePath=path)
     return path
-
-
-def checked_branch(name: str) -> str:
-    """A branch name that can also name a folder, or an InvalidBranchName error."""
-    if not BRANCH.fullmatch(name):
-        raise ApiError("InvalidBranchName", branchName=name)
-    return name
 
 
 def write_json(path: Path, value: Any) -> None:

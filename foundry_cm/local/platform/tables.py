@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from foundry_cm.local.platform.datasets.store import FileEntry
+from foundry_cm.local.platform.datasets.dataset import FileEntry
 from foundry_cm.local.platform.errors import ApiError
 
 if TYPE_CHECKING:
@@ -93,8 +94,16 @@ def _names(schema: pa.Schema | None) -> list[str] | None:
     return list(schema.names) if schema is not None else None
 
 
+def _require_pyarrow() -> None:
+    """Say what this machine lacks, to a module that reads tables where `cm` has no pyarrow."""
+    if find_spec("pyarrow") is None:
+        message = 'the local platform needs pyarrow for tables: pip install "foundry-cm[pipeline]"'
+        raise ApiError("Default:Internal", status=500, message=message)
+
+
 def inferred_schema(paths: Iterable[Path]) -> dict[str, Any] | None:
     """The schema of an input nobody gave one: that of its first file (inferred behaviour)."""
+    _require_pyarrow()
     import pyarrow as pa
 
     for path in paths:
@@ -183,6 +192,7 @@ def export(
     limit: int | None,
 ) -> bytes:
     """The rows of a view for `readTable`, as an Arrow stream or as CSV with a header."""
+    _require_pyarrow()
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 

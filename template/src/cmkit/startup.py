@@ -1,9 +1,10 @@
-"""What every module does first: it sets up its log, and loads its assets once."""
+"""What every module does first: it sets up its log, loads its assets, and looks for a second cmkit."""
 
 import logging
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -35,3 +36,16 @@ def load(loader: Callable[[], Asset]) -> Asset:
     asset = loader()
     log.info("%s took %.2f s", getattr(loader, "__name__", "asset"), time.perf_counter() - began)
     return asset
+
+
+def warn_of_another_cmkit() -> None:
+    """Say so where a package of this name is installed: static inference would import that one."""
+    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != SRC]
+    found = PathFinder.find_spec(__package__, elsewhere)
+    if found and found.origin:
+        log.warning(
+            "Another package is called cmkit, %s: where Foundry reads the types of this module, it is "
+            "taken in place of %s. Uninstall it: pip uninstall cmkit",
+            found.origin,
+            SRC / "cmkit",
+        )

@@ -1,1 +1,1 @@
-"""Datasets of the local platform: their routes, and where they lie on disk."""
+"""Datasets of the local platform: `routes` over `dataset`, which is read from files (`inputs`) or written (`store`)."""

@@ -8,12 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.local.platform import tables
+from foundry_cm.local.platform.datasets.dataset import Dataset, FileEntry, Transaction
 from foundry_cm.local.platform.datasets.inputs import InputDataset
-from foundry_cm.local.platform.datasets.store import FileEntry, OutputDataset, Transaction
+from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
-from foundry_cm.local.platform.registry import REGISTRY, Dataset
+from foundry_cm.local.platform.registry import REGISTRY
 from foundry_cm.local.platform.requests import json_body, page, preview, receive, send
-from foundry_cm.local.platform.resources import DEFAULT_BRANCH, checked_branch, checked_path
+from foundry_cm.local.platform.resources import DEFAULT_BRANCH, checked_path
 
 BASE = "/api/v2/datasets/{dataset}"
 
@@ -24,9 +25,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get(BASE, get_dataset),
         web.get(f"{BASE}/branches", list_branches),
-        web.post(f"{BASE}/branches", create_branch),
         web.get(f"{BASE}/branches/{{branch}}", get_branch),
-        web.delete(f"{BASE}/branches/{{branch}}", delete_branch),
         web.get(f"{BASE}/branches/{{branch}}/transactions", branch_history, name="history-branch"),
         web.get(f"{BASE}/transactions", dataset_history, name="history-dataset"),
         web.post(f"{BASE}/transactions", open_transaction, name="open"),
@@ -34,12 +33,10 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{transaction}/commit", commit, name="commit"),
         web.post(f"{transaction}/abort", abort, name="abort"),
         web.get(f"{transaction}/job", transaction_job),
-        web.get(f"{transaction}/build", transaction_job),
         web.get(f"{BASE}/files", list_files, name="list-files"),
         web.get(f"{BASE}/files/{{path}}/content", file_content, name="read-content"),
         web.post(f"{BASE}/files/{{path}}/upload", upload, name="upload-file"),
         web.get(f"{BASE}/files/{{path}}", get_file),
-        web.delete(f"{BASE}/files/{{path}}", delete_file),
         web.get(f"{BASE}/readTable", read_table, name="read-table"),
         web.get(f"{BASE}/getSchema", get_schema),
         web.put(f"{BASE}/putSchema", put_schema),
@@ -66,8 +63,8 @@ def _dataset(request: web.Request) -> Dataset:
 def _output(request: web.Request, error: str, **parameters: Any) -> OutputDataset:
     """The dataset, if it is one that may be written."""
     dataset = _dataset(request)
-    if isinstance(dataset, InputDataset):
-        raise dataset.refuse(error, **parameters)
+    if not isinstance(dataset, OutputDataset):
+        raise ApiError(error, status=403, datasetRid=dataset.resource.rid, **parameters)
     return dataset
 
 
@@ -88,33 +85,15 @@ def _branch_json(name: str, head: str | None) -> dict[str, str]:
 
 
 async def list_branches(request: web.Request) -> web.Response:
-    """The branches with their last committed transaction."""
-    branches = _dataset(request).branches()
-    return page(request, [_branch_json(*each) for each in branches.items()], 100, 1000)
+    """The one branch with its last committed transaction."""
+    head = _dataset(request).head(DEFAULT_BRANCH)
+    return page(request, [_branch_json(DEFAULT_BRANCH, head)], 100, 1000)
 
 
 async def get_branch(request: web.Request) -> web.Response:
-    """One branch."""
-    dataset, name = _dataset(request), checked_branch(request.match_info["branch"])
-    if name not in dataset.branches():
-        raise ApiError("BranchNotFound", datasetRid=dataset.resource.rid, branchName=name)
-    return web.json_response(_branch_json(name, dataset.branches()[name]))
-
-
-async def create_branch(request: web.Request) -> web.Response:
-    """A new branch, from a committed transaction if one is named."""
-    body = await json_body(request)
-    name = str(body.get("name", ""))
-    dataset = _output(request, "CreateBranchPermissionDenied", branchName=name)
-    dataset.create_branch(name, body.get("transactionRid"))
-    return web.json_response(_branch_json(name, dataset.branches()[name]))
-
-
-async def delete_branch(request: web.Request) -> web.Response:
-    """Deletes a branch other than the default one."""
+    """A branch by its name."""
     name = request.match_info["branch"]
-    _output(request, "DeleteBranchPermissionDenied", branchName=name).delete_branch(name)
-    return web.Response(status=204)
+    return web.json_response(_branch_json(name, _dataset(request).head(name)))
 
 
 def _history(request: web.Request, branch: str) -> web.Response:
@@ -143,13 +122,10 @@ async def get_transaction(request: web.Request) -> web.Response:
 
 
 async def transaction_job(request: web.Request) -> web.Response:
-    """The job or the build behind a transaction; an empty answer where nobody's build opened it."""
+    """The job behind a transaction; an empty answer where no build opened it."""
     preview(request)
     job = _transaction(request).job
-    if job is None:
-        return web.Response(status=204)
-    kind = request.path.rpartition("/")[2]
-    return web.json_response(job.replace(".job.", f".{kind}."))
+    return web.Response(status=204) if job is None else web.json_response(job)
 
 
 async def open_transaction(request: web.Request) -> web.Response:
@@ -200,9 +176,7 @@ def _view(request: web.Request) -> tuple[Dataset, dict[str, FileEntry]]:
             ],
             providedParameters=given,
         )
-    if end:
-        return dataset, dataset.view(dataset.branch_of(end), start, end)
-    return dataset, dataset.view(branch or DEFAULT_BRANCH)
+    return dataset, dataset.view(branch or DEFAULT_BRANCH, start, end)
 
 
 NONE = "ri.foundry.main.transaction.00000000-0000-0000-0000-000000000000"
@@ -291,24 +265,6 @@ async def upload(request: web.Request) -> web.Response:
     return web.json_response(_file_json(entry))
 
 
-async def delete_file(request: web.Request) -> web.Response:
-    """Deletes a file from the view, in an open DELETE transaction or one of its own."""
-    path = checked_path(request.match_info["path"])
-    dataset = _output(request, "DeleteFilePermissionDenied", filePath=path)
-    rid = request.query.get("transactionRid")
-    if rid:
-        dataset.delete(rid, path)
-        return web.Response(status=204)
-    opened = dataset.open(request.query.get("branchName", DEFAULT_BRANCH), "DELETE")
-    try:
-        dataset.delete(opened.rid, path)
-        dataset.commit(opened.rid)
-    except ApiError:
-        dataset.abort(opened.rid)
-        raise
-    return web.Response(status=204)
-
-
 async def catalog_files(request: web.Request) -> web.Response:
     """The raw catalog route of the documentation's pipeline sample; `values` is inferred."""
     dataset = _dataset(request)
@@ -338,17 +294,17 @@ async def proxied_file(request: web.Request) -> web.StreamResponse:
 
 
 def _schema(request: web.Request, dataset: Dataset, files: dict[str, FileEntry]) -> Any:
-    branch = request.query.get("branchName", DEFAULT_BRANCH)
-    known = dataset.schemas.get(branch)
+    known = dataset.schema
     if known is None and isinstance(dataset, InputDataset):
         known = tables.inferred_schema([each.location for each in tables.data_files(files)])
     if known is None:
+        branch = request.query.get("branchName", DEFAULT_BRANCH)
         raise ApiError("SchemaNotFound", datasetRid=dataset.resource.rid, branchName=branch)
     return known
 
 
-def _schema_json(request: web.Request, dataset: Dataset, schema: Any, branch: str) -> web.Response:
-    head = dataset.branches()[branch]
+def _schema_json(dataset: Dataset, schema: Any, branch: str) -> web.Response:
+    head = dataset.head(branch)
     if head is None:
         raise ApiError("DatasetViewNotFound", datasetRid=dataset.resource.rid, branch=branch)
     return web.json_response(
@@ -366,7 +322,7 @@ async def get_schema(request: web.Request) -> web.Response:
     dataset = _dataset(request)
     branch = request.query.get("branchName", DEFAULT_BRANCH)
     files = dataset.view(branch)
-    return _schema_json(request, dataset, _schema(request, dataset, files), branch)
+    return _schema_json(dataset, _schema(request, dataset, files), branch)
 
 
 async def put_schema(request: web.Request) -> web.Response:
@@ -374,10 +330,10 @@ async def put_schema(request: web.Request) -> web.Response:
     dataset = _output(request, "PutDatasetSchemaPermissionDenied")
     body = await json_body(request)
     branch = body.get("branchName") or DEFAULT_BRANCH
-    dataset.view(branch)
+    dataset.history(branch)
     schema = tables.checked_schema(body.get("schema"))
-    dataset.put_schema(branch, schema)
-    return _schema_json(request, dataset, schema, branch)
+    dataset.put_schema(schema)
+    return _schema_json(dataset, schema, branch)
 
 
 async def read_table(request: web.Request) -> web.Response:

@@ -34,9 +34,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{transaction}/abort", abort, name="abort-media"),
         web.post(f"{BASE}/items", upload, name="upload-media"),
         web.get(f"{BASE}/items/getRidByPath", rid_by_path),
-        web.delete(f"{BASE}/items/clearAtPath", clear),
         web.get(ITEM, info),
-        web.get(f"{ITEM}/metadata", metadata),
         web.get(f"{ITEM}/reference", reference),
         web.get(f"{ITEM}/content", content, name="read-media"),
         web.get(f"{ITEM}/original", content, name="read-original"),
@@ -110,16 +108,6 @@ async def upload(request: web.Request) -> web.Response:
     return web.json_response({"mediaItemRid": item.rid, "mediaSetViewRid": media_set.view_rid})
 
 
-async def clear(request: web.Request) -> web.Response:
-    """Clears what lies at a path."""
-    preview(request)
-    media_set = _media_set(request)
-    _check_place(request, media_set)
-    path = checked_path(request.query.get("mediaItemPath", ""))
-    media_set.clear(str(request.query.get("transactionId")), path)
-    return web.Response(status=204)
-
-
 async def rid_by_path(request: web.Request) -> web.Response:
     """The rid of the item at a path; an empty object where there is none."""
     preview(request)
@@ -170,12 +158,6 @@ async def info(request: web.Request) -> web.Response:
         **_sizes(media_set.size(item)),
     }
     return web.json_response(body)
-
-
-async def metadata(request: web.Request) -> web.Response:
-    """The metadata of an item without a recognised type: its size."""
-    media_set, item = _item(request)
-    return web.json_response({"type": "untyped", **_sizes(media_set.size(item))})
 
 
 async def reference(request: web.Request) -> web.Response:

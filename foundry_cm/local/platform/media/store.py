@@ -52,7 +52,6 @@ class MediaSet:
         self._lock = threading.RLock()
         self.open_transaction: str | None = None
         self.pending: dict[str, Item] = {}
-        self.cleared: list[str] = []
         self._digests = Digests()
         self._items: dict[str, Item] = {
             rid: Item(**item) for rid, item in read_json(self.store / "items.json", {}).items()
@@ -71,11 +70,12 @@ class MediaSet:
         A file is known by its path and its content, so a changed file is another item.
         """
         if not self.resource.writable:
-            found = map(self._item_at, self.resource.files(self.root))
+            found = map(self.item_at, self.resource.files(self.root))
             self._items = {item.rid: item for item in found}
         return self._items
 
-    def _item_at(self, path: Path) -> Item:
+    def item_at(self, path: Path) -> Item:
+        """The item that a file of an input is."""
         name = path.relative_to(self.folder).as_posix()
         unique = uuid.uuid5(NAMESPACE, f"{self.resource.rid}/{name}/{self._digests.of(path)}")
         return Item(f"ri.mio.main.media-item.{unique}", name, path.stat().st_mtime_ns // 1000)
@@ -96,7 +96,7 @@ class MediaSet:
     def _is_there(self, item: Item) -> bool:
         """Whether the file of an input is still the one that was listed."""
         path = self.location(item)
-        return path.is_file() and self._item_at(path).rid == item.rid
+        return path.is_file() and self.item_at(path).rid == item.rid
 
     def by_path(self, path: str) -> Item | None:
         """The item that was put last at a path."""
@@ -155,18 +155,10 @@ class MediaSet:
             self.pending[item.rid] = item
             return item
 
-    def clear(self, transaction: str, path: str) -> None:
-        """Makes what lies at a path go, at the commit."""
-        with self._lock:
-            self.check_open(transaction)
-            self.cleared.append(path)
-
     def commit(self, transaction: str) -> None:
         """Makes the items of the transaction visible."""
         with self._lock:
             self.check_open(transaction)
-            for path in self.cleared:
-                self._drop(path)
             for item in self.pending.values():
                 self._drop(item.path)
                 target = self.location(item)
@@ -215,7 +207,7 @@ class MediaSet:
 
     def _close(self) -> None:
         shutil.rmtree(self.store / "pending", ignore_errors=True)
-        self.open_transaction, self.pending, self.cleared = None, {}, []
+        self.open_transaction, self.pending = None, {}
 
     def describe(self) -> dict[str, Any]:
         """As `MediaSet.get` shows it."""

@@ -14,7 +14,6 @@ from foundry_cm.local.platform.resources import DEFAULT_BRANCH
 from foundry_cm.local.platform.streams.store import Stream
 
 STREAMS = "/api/v2/streams/datasets/{dataset}/streams"
-SUBSCRIBER = "/subscribers/{subscriber}"
 
 
 def routes() -> list[web.RouteDef]:
@@ -26,9 +25,6 @@ def routes() -> list[web.RouteDef]:
     found = [
         web.post(STREAMS, create),
         web.get(f"{STREAMS}/{{branch}}", get),
-        web.post(f"{STREAMS}/{{branch}}/reset", reset),
-        web.post(f"{STREAMS}/{{branch}}/subscribers", create_subscriber),
-        web.delete(f"{STREAMS}/{{branch}}{SUBSCRIBER}", delete_subscriber),
     ]
     raw = "/stream-proxy/api/streams/{dataset}/branches/{branch}"
     found += [
@@ -43,11 +39,6 @@ def routes() -> list[web.RouteDef]:
             web.get(f"{scale}/getRecords", get_records, name=f"records-{key}"),
             web.post(f"{scale}/publishRecord", publish_record, name=f"publish-one-{key}"),
             web.post(f"{scale}/publishRecords", publish_records, name=f"publish-many-{key}"),
-            web.post(f"{scale}/publishBinaryRecord", publish_binary, name=f"publish-binary-{key}"),
-            web.post(f"{scale}{SUBSCRIBER}/readRecords", subscriber_read),
-            web.post(f"{scale}{SUBSCRIBER}/commitOffsets", subscriber_commit),
-            web.post(f"{scale}{SUBSCRIBER}/resetOffsets", subscriber_reset),
-            web.get(f"{scale}{SUBSCRIBER}/getReadPosition", subscriber_position),
         ]
     return found
 
@@ -83,14 +74,6 @@ async def create(request: web.Request) -> web.Response:
     if stream.state["schema"] is not None:
         raise ApiError("BranchAlreadyExists", datasetRid=stream.resource.rid, branchName=branch)
     return _created(stream, body)
-
-
-async def reset(request: web.Request) -> web.Response:
-    """Empties a stream, with a new schema if one is given."""
-    preview(request)
-    stream = _stream(request)
-    body = await json_body(request)
-    return _created(stream, {"schema": stream.schema(), **body})
 
 
 def _created(stream: Stream, body: dict[str, Any]) -> web.Response:
@@ -173,15 +156,6 @@ async def publish_records(request: web.Request) -> web.Response:
     return _publish(request, body.get("records") or [], "Records")
 
 
-async def publish_binary(request: web.Request) -> web.Response:
-    """Appends one record to a stream of a single binary field."""
-    stream = _writable(request, "BinaryRecord")
-    _check_view(stream, request.query.get("viewRid"))
-    stream.publish_binary(await request.read())
-    request.app[REGISTRY].activity.wrote(stream.resource.alias)
-    return web.Response(status=204)
-
-
 async def raw_records(request: web.Request) -> web.Response:
     """`GET .../records` of the documentation: every record in a `value` envelope."""
     stream = _stream(request)
@@ -204,65 +178,3 @@ async def raw_publish(request: web.Request) -> web.Response:
     except ValueError:
         raise ApiError("InvalidRequestBody", status=400) from None
     return _publish(request, [record])
-
-
-# Subscribers
-
-
-async def create_subscriber(request: web.Request) -> web.Response:
-    """Registers a reader whose offsets the platform keeps."""
-    preview(request)
-    body = await json_body(request)
-    stream = _stream(request)
-    created = stream.create_subscriber(str(body.get("subscriberId")), body.get("readPosition"))
-    return web.json_response({**created, "startOffsets": _longs(created["startOffsets"])})
-
-
-async def delete_subscriber(request: web.Request) -> web.Response:
-    """Forgets a reader."""
-    preview(request)
-    _stream(request).delete_subscriber(request.match_info["subscriber"])
-    return web.Response(status=204)
-
-
-async def subscriber_position(request: web.Request) -> web.Response:
-    """Where a reader is."""
-    preview(request)
-    return web.json_response(_longs(_stream(request).offsets(request.match_info["subscriber"])))
-
-
-async def subscriber_commit(request: web.Request) -> web.Response:
-    """Stores offsets for a reader."""
-    preview(request)
-    body = await json_body(request)
-    stream, name = _stream(request), request.match_info["subscriber"]
-    stream.set_offsets(name, body.get("offsets") or {})
-    return web.json_response(_longs(stream.offsets(name)))
-
-
-async def subscriber_reset(request: web.Request) -> web.Response:
-    """Moves a reader to a position."""
-    preview(request)
-    body = await json_body(request)
-    stream, name = _stream(request), request.match_info["subscriber"]
-    stream.offsets(name)
-    stream.set_offsets(name, stream.position(body.get("position") or {}))
-    return web.json_response(_longs(stream.offsets(name)))
-
-
-async def subscriber_read(request: web.Request) -> web.Response:
-    """The next records for a reader, by partition."""
-    preview(request)
-    body = await json_body(request)
-    stream, name = _stream(request), request.match_info["subscriber"]
-    offsets = stream.offsets(name)
-    limit = min(int(body.get("limit") or 100), 1000)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for partition in body.get("partitionIds") or list(offsets):
-        records = stream.records(partition, offsets.get(partition, 0), limit)
-        limit -= len(records)
-        _note_read(request, stream, partition, records)
-        found[partition] = _with_offsets(records)
-        if records and body.get("autoCommit"):
-            stream.set_offsets(name, {partition: records[-1]["offset"] + 1})
-    return web.json_response({"recordsByPartition": found})

@@ -5,7 +5,6 @@ An input's partitions are whatever `*.jsonl` lies in `data/<alias>/`, each known
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import threading
@@ -19,7 +18,6 @@ from foundry_cm.local.platform.resources import (
     DEFAULT_BRANCH,
     Resource,
     derived_rid,
-    now,
     read_json,
     write_json,
 )
@@ -61,7 +59,7 @@ class _Index:
 
 
 class Stream:
-    """Partitions, schema and subscribers of one stream."""
+    """Partitions and schema of one stream."""
 
     def __init__(self, root: Path, resource: Resource) -> None:
         self.resource = resource
@@ -73,7 +71,6 @@ class Stream:
         self.state: dict[str, Any] = read_json(
             self.store / "stream.json", {"schema": None, "partitions": 1, "type": "LOW_LATENCY"}
         )
-        self.subscribers: dict[str, Any] = read_json(self.store / "subscribers.json", {})
 
     @property
     def view_rid(self) -> str:
@@ -160,78 +157,11 @@ class Stream:
                 with paths[partition].open("ab") as file:
                     file.write(b"".join(line + b"\n" for line in added))
 
-    def publish_binary(self, body: bytes) -> None:
-        """Appends one record of the stream's only, binary field."""
-        fields = self.schema()["fields"]
-        if len(fields) != 1 or fields[0]["schema"]["dataType"].get("type") != "binary":
-            raise ApiError(
-                "RecordDoesNotMatchStreamSchema",
-                datasetRid=self.resource.rid,
-                branchName=DEFAULT_BRANCH,
-            )
-        self.publish([{fields[0]["name"]: base64.b64encode(body).decode()}])
-
     def denied(self, name: str) -> ApiError:
         """The error for a write to an input."""
-        parameters = {"datasetRid": self.resource.rid, "streamBranchName": DEFAULT_BRANCH}
-        return ApiError(name, status=403, **parameters)
-
-    # Subscribers
-
-    def create_subscriber(self, name: str, position: dict[str, Any] | None) -> dict[str, Any]:
-        """A named reader with offsets of its own; it begins at the latest record."""
-        with self._lock:
-            if name in self.subscribers:
-                raise ApiError(
-                    "SubscriberAlreadyExists",
-                    subscriberId=name,
-                    existingDatasetRid=self.resource.rid,
-                    existingBranchName=DEFAULT_BRANCH,
-                )
-        offsets = self.position(position or {"type": "latest"})
-        created = {
-            "subscriberId": name,
-            "readPosition": position,
-            "datasetRid": self.resource.rid,
-            "branchName": DEFAULT_BRANCH,
-            "viewRid": self.view_rid,
-            "startOffsets": offsets,
-            "createdTime": now(),
-        }
-        self.set_offsets(name, offsets, create=True)
-        return {key: value for key, value in created.items() if value is not None}
-
-    def offsets(self, name: str) -> dict[str, int]:
-        """Where a subscriber reads next."""
-        if name not in self.subscribers:
-            raise ApiError("SubscriberNotFound", subscriberId=name)
-        return {**dict.fromkeys(self.partitions(), 0), **self.subscribers[name]}
-
-    def set_offsets(self, name: str, offsets: dict[str, int], create: bool = False) -> None:
-        """Moves a subscriber."""
-        with self._lock:
-            if not create:
-                self.offsets(name)
-            self.subscribers[name] = {
-                **self.subscribers.get(name, {}),
-                **{partition: int(offset) for partition, offset in offsets.items()},
-            }
-            write_json(self.store / "subscribers.json", self.subscribers)
-
-    def delete_subscriber(self, name: str) -> None:
-        """Forgets a subscriber."""
-        with self._lock:
-            self.offsets(name)
-            del self.subscribers[name]
-            write_json(self.store / "subscribers.json", self.subscribers)
-
-    def position(self, position: dict[str, Any]) -> dict[str, int]:
-        """Offsets for `earliest`, `latest` or `specific`."""
-        if position.get("type") == "earliest":
-            return dict.fromkeys(self.partitions(), 0)
-        if position.get("type") == "specific":
-            return {key: int(value) for key, value in position["offsets"].items()}
-        return self.end_offsets()
+        return ApiError(
+            name, status=403, datasetRid=self.resource.rid, streamBranchName=DEFAULT_BRANCH
+        )
 
     # Inside
 

@@ -33,6 +33,12 @@ def test_sample_event_is_answered(foundry: Foundry, event: Path) -> None:
     assert [result["error"] for result in results] == [""]
 
 
+def test_pictures_in_data_are_read_by_their_references(foundry: Foundry) -> None:
+    media_set, items = foundry.data["images"], foundry.items("images")
+    results = detect(foundry, *(reference(rid, "media_item", media_set) for rid in items.values()))
+    assert {result["error"] for result in results} == {""}
+
+
 def test_results_keep_the_order_of_the_images(foundry: Foundry) -> None:
     sizes = [(160, 160), (64, 32), (160, 160), (300, 200)]
     results = detect(foundry, *(inline(width, height) for width, height in sizes))

@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from compute_modules import startup as sdk
 from compute_modules.annotations import function
 from compute_modules.function_registry.function_registry import REGISTERED_FUNCTIONS, STREAMING
 
+from ..startup import warn_of_another_cmkit
+from .files import forgotten
 from .results import to_json
 
 __all__ = ["CallerError", "function", "start"]
@@ -27,10 +29,16 @@ class CallerError(Exception):
     """A mistake of the caller: raised in a handler, its message is what the caller gets to read."""
 
 
-def start() -> None:
-    """Serve the registered functions until Foundry stops the container."""
+def start(*files: ModuleType) -> None:
+    """Serve the registered functions until Foundry stops the container.
+
+    `files` are the other files that have functions, imported by app.py: `start(orders, prices)`.
+    """
     if "RUNTIME_HOST" not in os.environ:
         sys.exit("This module runs inside Foundry. To run it on this machine: cm serve")
+    warn_of_another_cmkit()
+    if problem := forgotten(files):
+        sys.exit(problem)
     if not REGISTERED_FUNCTIONS:
         sys.exit("app.py registers no function: decorate the handler with @function")
     # Process 1 of a container ignores these signals unless it handles them.

@@ -31,8 +31,9 @@ def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def _log_retry(details: RetryDetails) -> None:
-    reason = f"{type(details.caused_by).__name__}: {details.caused_by}".splitlines()[0]
-    log.warning("Trying again in %.1f s: %s", details.wait_for, reason[:200])
+    # The client's errors are a JSON text of many lines; the reason stands in the middle of it.
+    reason = " ".join(f"{type(details.caused_by).__name__}: {details.caused_by}".split())
+    log.warning("Trying again in %.1f s: %s", details.wait_for, reason[:300])
 
 
 set_on_retry_hooks([_log_retry])

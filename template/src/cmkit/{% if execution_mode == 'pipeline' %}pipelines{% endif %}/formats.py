@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -12,11 +12,22 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet
 
 from .download import Download
-from .records import Rejected, SchemaError, check_columns, conform, list_column, type_name
+from .records import (
+    Rejected,
+    SchemaError,
+    check_columns,
+    conform,
+    list_column,
+    misfit,
+    type_name,
+)
 
 BLOCK_BYTES = 1 << 20
 FILE_BYTES = 3 * BLOCK_BYTES
 PARQUET_ROWS = 50_000
+LARGEST_BLOCK_BYTES = 1 << 29
+# More brackets than this in a line can be nested deeper than the fast reader bears.
+MOST_BRACKETS = 500
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 Part = tuple[int, int, Any, list[Rejected]]
@@ -56,15 +67,8 @@ def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterato
 
 
 def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
-    malformed: list[Rejected] = []
-
-    def skip(row: Any) -> str:
-        reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        malformed.append(Rejected(reason, f"{origin}, line {row.number}", row.text))
-        return "skip"
-
     with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
-        names = next(csv.reader(file), None)
+        names = next((row for row in csv.reader(file) if "".join(row).strip()), None)
     if names is None:
         return
     check_columns(names, schema, origin)
@@ -73,6 +77,41 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
         raise SchemaError(
             f'{origin}: column "{name}" is {kind}, and csv holds no lists; use parquet or jsonl'
         )
+    malformed: list[Rejected] = []
+    block, there = BLOCK_BYTES, 0
+    while True:
+        malformed.clear()
+        seen = 0
+        try:
+            for table in _csv_tables(content, schema, origin, block, malformed):
+                fresh = table.slice(max(0, there - seen))
+                seen += len(table)
+                there = max(there, seen)
+                if len(fresh):
+                    yield fresh
+            break
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" in str(error):
+                break  # a header without a line end, and nothing below it
+            # A value that is longer than two blocks: the reader gives up, so it gets larger ones.
+            if "straddling" not in str(error) or block >= LARGEST_BLOCK_BYTES:
+                yield malformed
+                raise
+            block *= 8
+    # At the end, for the reader looks ahead: the same file always gives the same blocks.
+    yield malformed
+
+
+def _csv_tables(
+    content: Download, schema: Any, origin: str, block: int, malformed: list[Rejected]
+) -> Iterator[Any]:
+    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none."""
+
+    def skip(row: Any) -> str:
+        reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
+        malformed.append(Rejected(reason, f"{origin}, line {row.number}", row.text))
+        return "skip"
+
     # As bytes, so that one bad value costs its row and not the file.
     convert = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(schema.names, pa.binary()),
@@ -81,14 +120,12 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     )
     with arrow_csv.open_csv(
         content.open(),
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=convert,
     ) as reader:
         for batch in reader:
             yield pa.Table.from_batches([batch])
-    # At the end, for the reader looks ahead: the same file always gives the same blocks.
-    yield malformed
 
 
 def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
@@ -114,6 +151,10 @@ def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[R
     if isinstance(part[0], Rejected):
         return schema.empty_table(), part
     text = b"".join(part)
+    # Arrow's reader crashes on a line that is no object, and on one that is nested too deep; and it
+    # takes NaN and Infinity, which are not JSON.
+    if not all(map(_is_plain_object, part)):
+        return _parse_each(part, schema, origin, first)
     try:
         table = arrow_json.read_json(
             io.BytesIO(text),
@@ -129,60 +170,53 @@ def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[R
     return _parse_each(part, schema, origin, first)
 
 
+def _is_plain_object(line: bytes) -> bool:
+    brackets = line.count(b"[") + line.count(b"{")
+    constant = b"NaN" in line or b"Inf" in line
+    return brackets <= MOST_BRACKETS and not constant and line.lstrip()[:1] == b"{"
+
+
 def _parse_each(
     lines: list[bytes], schema: Any, origin: str, first: int
 ) -> tuple[Any, list[Rejected]]:
     """Lines of JSON one by one, where they do not parse together."""
-    tables, rejected = [schema.empty_table()], []
+    records: list[Any] = []
+    rejected, rows = [], []
     for row, line in enumerate(lines, first):
         try:
-            table, misfits = of_records([json.loads(line)], schema, origin, row)
-            tables.append(table)
-            rejected += misfits
-        except ValueError as error:
-            text = line.decode("utf-8", "replace").strip()
+            records.append(json.loads(line.decode("utf-8"), parse_constant=_no_constant))
+            rows.append(row)
+        except (ValueError, RecursionError) as error:
+            text = line.decode("utf-8", "backslashreplace").strip()
             rejected.append(Rejected(f"not JSON: {error}", f"{origin}, row {row + 1}", text, row))
-    return pa.concat_tables(tables), rejected
+    table, misfits = _fitting(zip(rows, records, strict=True), schema, origin)
+    return table, sorted(rejected + misfits, key=lambda each: each.row)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def of_records(
     records: list[Any], schema: Any, origin: str, first: int
 ) -> tuple[Any, list[Rejected]]:
     """JSON values as a table, and those that are no such records."""
-    try:
-        return conform(_table(records, schema), schema, origin, first)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, AttributeError, TypeError) as error:
-        if len(records) == 1:
-            reason = _misfit(records[0], schema) or str(error)
-            text = json.dumps(records[0], ensure_ascii=False)
-            refused = Rejected(reason, f"{origin}, row {first + 1}", text, first)
-            return schema.empty_table(), [refused]
-    tables, rejected = [], []
-    for number, record in enumerate(records, first):
-        table, misfits = of_records([record], schema, origin, number)
-        tables.append(table)
-        rejected += misfits
-    return pa.concat_tables(tables), rejected
+    return _fitting(enumerate(records, first), schema, origin)
 
 
-def _table(records: list[Any], schema: Any) -> Any:
-    """JSON values as a table. Arrow would take a text for the list of its characters."""
-    lists = [field.name for field in schema if pa.types.is_list(field.type)]
-    if any(isinstance(record.get(name), str) for record in records for name in lists):
-        raise TypeError("a text is no list")
-    return pa.Table.from_pylist(records, schema)
-
-
-def _misfit(record: Any, schema: Any) -> str:
-    """The first column of a record that does not fit, in words."""
-    if not isinstance(record, dict):
-        return "not a JSON object"
-    for field in schema:
-        try:
-            _table([record], pa.schema([field]))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
-            return f'column "{field.name}" should be {type_name(field.type)}: {error}'
-    return ""
+def _fitting(
+    records: Iterable[tuple[int, Any]], schema: Any, origin: str
+) -> tuple[Any, list[Rejected]]:
+    fitting, rejected = [], []
+    for row, record in records:
+        # Arrow converts as it sees fit: 1.5 to the whole number 1, a text to the list of its letters.
+        reason = misfit(record, schema)
+        if reason is None:
+            fitting.append(record)
+        else:
+            text = json.dumps(record, ensure_ascii=False, default=str)
+            rejected.append(Rejected(reason, f"{origin}, row {row + 1}", text, row))
+    return pa.Table.from_pylist(fitting, schema), rejected
 
 
 def check_format(suffix: str, schema: Any) -> None:
@@ -205,5 +239,5 @@ def write(table: Any, suffix: str) -> bytes:
         parquet.write_table(table, sink)
     else:
         for row in table.to_pylist():
-            sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            sink.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     return sink.getvalue()

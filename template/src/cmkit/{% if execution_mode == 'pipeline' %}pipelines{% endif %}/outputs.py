@@ -23,7 +23,7 @@ from foundry_sdk.v2.datasets import errors
 from . import formats
 from .calls import call
 from .inputs import Chunk
-from .records import Rejected
+from .records import EndError, Rejected
 
 CHECKPOINTS = "_checkpoint"
 RECORD_BYTES = 1_000_000
@@ -33,7 +33,7 @@ MARK = re.compile(r"(?P<source>.+)\.(?P<start>\d{12})-(?P<stop>\d{12})(?P<done>\
 log = logging.getLogger(__name__)
 
 
-class SecondWriter(Exception):
+class SecondWriter(EndError):
     """Another process has taken over this output."""
 
 

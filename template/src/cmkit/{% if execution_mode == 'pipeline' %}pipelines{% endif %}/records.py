@@ -1,5 +1,6 @@
 """Record classes as columns."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -21,7 +22,15 @@ FOUNDRY_TYPES = {str: "STRING", int: "LONG", float: "DOUBLE", bool: "BOOLEAN"}
 USABLE = "use str, int, float, bool or a list of one of them"
 
 
-class SchemaError(Exception):
+class EndError(Exception):
+    """What ends the module: no row is to blame, and its message says what to do."""
+
+
+class SettingsError(EndError):
+    """resources.json asks for what this module cannot do."""
+
+
+class SchemaError(EndError):
     """A column is missing or has another type than its record class says."""
 
 
@@ -115,9 +124,46 @@ def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, 
     return fitting.filter(keep), rejected
 
 
+def misfit(record: Any, schema: Any) -> str | None:
+    """Why a JSON value is no record with these columns, or None where it is one."""
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    for field in schema:
+        value = record.get(field.name)
+        if not _is_value(value, field.type):
+            shown = "empty" if value is None else repr(value)
+            return f'column "{field.name}" should be {type_name(field.type)}, is {shown}'
+    return None
+
+
+def _is_value(value: Any, kind: Any) -> bool:
+    """Whether a JSON value goes into a column of this type without being changed."""
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(_is_value(item, kind.value_type) for item in value)
+    if kind == pa.string():
+        return isinstance(value, str) and _is_text(value)
+    if kind == pa.bool_():
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if kind == pa.int64():
+        whole = isinstance(value, int) or value.is_integer()
+        return whole and -(2**63) <= value < 2**63
+    return isinstance(value, float) or abs(value) < 2**1023
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written: half a surrogate pair, which JSON can escape, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def as_text(table: Any, row: int) -> str:
     """One row as text, for the errors output."""
-    values: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+    values = {name: _shown(table[name][row]) for name in table.column_names}
     shown = {
         name: f"{len(value):,} bytes" if isinstance(value, bytes) and len(value) > 1000 else value
         for name, value in values.items()
@@ -129,6 +175,7 @@ def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
     """A column in another type, with the values by row that are null or cannot be converted."""
     try:
         values = compute.cast(_text(column, kind), kind)
+        _check_all(values, column, kind)
         if not _has_empty(values):
             return values, {}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -136,12 +183,36 @@ def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
     values, misfits = [], {}
     for row, value in enumerate(column):
         try:
-            values.append(_text(value, kind).cast(kind).as_py())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            cast = _text(value, kind).cast(kind)
+            _check(cast, value, kind)
+            values.append(cast.as_py())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             values.append(None)
         if values[-1] is None or (_is_list(kind) and None in values[-1]):
-            misfits[row] = value.as_py()
+            misfits[row] = _shown(value)
     return pa.chunked_array([pa.array(values, kind)]), misfits
+
+
+def _check_all(values: Any, column: Any, kind: Any) -> None:
+    """Raise ArrowInvalid where a value is no UTF-8, or a whole number was written in base 16."""
+    values.validate(full=True)
+    if kind == pa.int64() and pa.types.is_binary(column.type):
+        for letter in (b"x", b"X"):
+            if compute.any(compute.match_substring(column, letter)).as_py():
+                raise pa.ArrowInvalid("a number in base 16")
+
+
+def _check(value: Any, original: Any, kind: Any) -> None:
+    """The same for a single value."""
+    _check_all(pa.array([value], kind), pa.array([original], original.type), kind)
+
+
+def _shown(value: Any) -> Any:
+    """A value for the reason why it does not fit; a text that is no UTF-8 as its bytes."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.cast(pa.binary()).as_py() if pa.types.is_string(value.type) else "no UTF-8"
 
 
 def _text(value: Any, wanted: Any) -> Any:
@@ -179,6 +250,35 @@ def check_result(table: Any, schema: Any) -> Any:
                 f"is {type_name(column.type)}"
             )
     return table.select(schema.names).cast(schema)
+
+
+def check_key(schema: Any) -> None:
+    """Raise a SchemaError where a column would take the place of the key that streams get."""
+    if "record_key" in schema.names:
+        raise SchemaError(
+            'OutputRecord has a column "record_key", which is what repeated records of a stream are '
+            "known by; give yours another name"
+        )
+
+
+def finite(table: Any, origin: str) -> tuple[Any, list[Rejected]]:
+    """The rows that JSON can carry, and those with NaN or infinity, which it cannot."""
+    keep = [True] * len(table)
+    refused = []
+    for field in table.schema:
+        flat = pa.types.is_floating(field.type)
+        if not flat and not (_is_list(field.type) and pa.types.is_floating(field.type.value_type)):
+            continue
+        column = table[field.name]
+        items = column if flat else compute.list_flatten(column)
+        if compute.all(compute.is_finite(items), min_count=0).as_py():
+            continue
+        for row, value in enumerate(column.to_pylist()):
+            if keep[row] and not all(map(math.isfinite, [value] if flat else value)):
+                keep[row] = False
+                reason = f'the result has {value} in column "{field.name}", which JSON cannot carry'
+                refused.append(Rejected(reason[:500], origin, as_text(table, row)))
+    return (table.filter(pa.array(keep)) if refused else table), refused
 
 
 def _fits(kind: Any, wanted: Any) -> bool:

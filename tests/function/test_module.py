@@ -13,15 +13,15 @@ import pytest
 from foundry_cm.errors import CmError
 from foundry_cm.testing import CallFailed, EventRefused, Foundry
 from tests.conftest import Render
+from tests.function.conftest import HEAD, PROCESSES, Serve
 from tests.interpreters import interpreter
-from tests.runtime.conftest import HEAD, PROCESSES, Serve
 
 ECHO = """
 @function
 def echo(context, event: Payload) -> str:
     return event.text
 """
-OLDEST_SDK = "foundry-compute-modules==0.31.0"
+OLDEST_SDK = "foundry-compute-modules==0.34.0"
 
 
 def test_oldest_sdk_that_the_requirements_admit_answers(render: Render, tmp_path: Path) -> None:
@@ -123,11 +123,14 @@ EVENTS = [
 def test_event_is_refused_before_the_module_sees_it(
     serve: Serve, event: object, reason: str
 ) -> None:
-    with serve(ECHO + "    print('seen')\n") as foundry:
+    body = ECHO.replace("return event.text", "print('seen'); return event.text")
+    with serve(body) as foundry:
         with pytest.raises(EventRefused) as refused:
             foundry.call("echo", event)
         assert reason in str(refused.value)
         assert "seen" not in foundry.output
+        foundry.call("echo", {"text": "hi"})
+        assert "seen" in foundry.output
 
 
 def test_path_of_a_refused_field_goes_into_lists_and_records(serve: Serve) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import ssl
 import stat
 import sys
@@ -18,7 +19,7 @@ import aiohttp
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.function import LocalFoundry, Settings
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
 
 # A module that does nothing but tell which variables it was given.
 IDLE = "import json, os, time; json.dump(dict(os.environ), open('env', 'w')); os.rename('env', 'env.json'); time.sleep(600)"
@@ -105,7 +106,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
 
 def test_every_documented_variable_and_file_is_there(play: Callable[..., None]) -> None:
     async def scenario(client: Client) -> None:
-        port = client.foundry.port
+        port = client.foundry.address.rpartition(":")[2]
         assert client.env["RUNTIME_HOST"] == "localhost"
         assert client.env["RUNTIME_PORT"] == str(port)
         assert client.env["RUNTIME_API"] == f"localhost:{port}"
@@ -120,7 +121,9 @@ def test_every_documented_variable_and_file_is_there(play: Callable[..., None]) 
             assert "BEGIN CERTIFICATE" in Path(client.env[name]).read_text()
         assert not Path(client.env["MODULE_AUTH_TOKEN"]).read_text().endswith("\n")
         discovery = Path(client.env["FOUNDRY_SERVICE_DISCOVERY_V2"]).read_text()
-        assert f'api_gateway: ["https://localhost:{port}/api"]' in discovery
+        # The platform is another server than the runtime, as in Foundry.
+        assert re.search(r'^api_gateway: \["https://localhost:\d+/api"\]$', discovery, re.M)
+        assert f":{port}/" not in discovery
 
     play(scenario, concurrency=3)
 

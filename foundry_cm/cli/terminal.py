@@ -1,0 +1,53 @@
+"""What the verbs that run a module do alike: they show its output, and end when they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from foundry_cm.cli.console import say
+from foundry_cm.local.reporter import Reporter
+
+Result = TypeVar("Result")
+
+
+class Output(Reporter):
+    """Shows what the module prints, with the number of the replica where there are several."""
+
+    def __init__(self, replicas: int = 1) -> None:
+        self._many = replicas > 1
+
+    def line(self, replica: int, text: str) -> None:
+        """Show a line of a replica."""
+        say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
+
+
+def told_to_stop() -> asyncio.Event:
+    """An event that is set by Ctrl-C, by SIGTERM, and by a terminal that is closed."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _stopping():
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    return stop
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end what prints one result; whatever stops it leaves no module behind.
+
+    asyncio has an answer to Ctrl-C, which cancels the work and so ends the module; the other signals
+    get the same.
+    """
+
+    async def stoppable() -> Result:
+        for number in _stopping():
+            signal.signal(number, signal.getsignal(signal.SIGINT))
+        return await work
+
+    return asyncio.run(stoppable())
+
+
+def _stopping() -> list[signal.Signals]:
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    return numbers if sys.platform == "win32" else [*numbers, signal.SIGHUP]

@@ -1,0 +1,146 @@
+"""Who is let in: bearer tokens, the OAuth client of a module, and what a stranger is told."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from foundry_cm.local.platform.errors import ApiError
+
+LIFETIME_SECONDS = 3600
+UPLOAD_LIMIT_BYTES = 1 << 34
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Tokens:
+    """The tokens that are good now, and the clients that may ask for more.
+
+    `pipeline` is the one in BUILD2_TOKEN; `issued` are those of OAuth, each with the time at which it
+    ends.
+    """
+
+    pipeline: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    clients: dict[str, str] = field(default_factory=dict, repr=False)
+    issued: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def rotate(self) -> str:
+        """Make the pipeline's token invalid; gives the next one."""
+        self.pipeline = secrets.token_urlsafe(32)
+        return self.pipeline
+
+    def register(self) -> dict[str, str]:
+        """Make a client, as application permissions do; gives the variables that name it."""
+        client_id, secret = uuid.uuid4().hex, secrets.token_urlsafe(32)
+        self.clients[client_id] = secret
+        return {"CLIENT_ID": client_id, "CLIENT_SECRET": secret}
+
+    def issue(self) -> str:
+        """A token that is good for a while."""
+        token = secrets.token_urlsafe(32)
+        self.issued[token] = time.monotonic() + LIFETIME_SECONDS
+        return token
+
+    def valid(self, header: str) -> bool:
+        """Whether an Authorization header lets a call in."""
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return False
+        now = time.monotonic()
+        good = [self.pipeline, *(issued for issued, end in self.issued.items() if end > now)]
+        return any(hmac.compare_digest(token.encode(), known.encode()) for known in good)
+
+    def knows(self, client_id: str, secret: str) -> bool:
+        """Whether this is a client, with its secret."""
+        known = self.clients.get(client_id)
+        return known is not None and hmac.compare_digest(known.encode(), secret.encode())
+
+
+TOKENS = web.AppKey("tokens", Tokens)
+
+
+def guarded(tokens: Tokens, *further: Any) -> web.Application:
+    """An API that lets in who has a token; by itself it has the OAuth endpoints and nothing else.
+
+    So it is the platform of a module without permissions. `further` are more middlewares.
+    """
+    middlewares = [envelope, bearer, *further]
+    app = web.Application(middlewares=middlewares, client_max_size=UPLOAD_LIMIT_BYTES)
+    app[TOKENS] = tokens
+    app.router.add_post("/multipass/api/oauth2/token", issue)
+    app.router.add_post("/multipass/api/oauth2/revoke_token", revoke)
+    return app
+
+
+@web.middleware
+async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns errors into the platform's envelope.
+
+    A path that is not served answers 404 without a body: the client takes that for an endpoint its
+    enrollment does not have (ApiNotFoundError).
+    """
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error.response()
+    except web.HTTPNotFound:
+        return web.Response(status=404)
+    except web.HTTPException:
+        raise
+    except ConnectionError:
+        return web.Response(status=500)  # nobody is there to read it
+    except Exception:
+        log.exception("%s %s", request.method, request.path)
+        return ApiError("Default:Internal", status=500).response()
+
+
+@web.middleware
+async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses a call without a valid token; the OAuth endpoints check their own secret."""
+    open_to_all = request.path.startswith("/multipass/")
+    if not open_to_all and not request.app[TOKENS].valid(request.headers.get("Authorization", "")):
+        name = "InvalidCredentials" if "Authorization" in request.headers else "MissingCredentials"
+        raise ApiError(name, status=401)
+    return await handler(request)
+
+
+async def issue(request: web.Request) -> web.Response:
+    """Answers a client-credentials grant (RFC 6749, section 4.4)."""
+    form = await _form(request)
+    if form.get("grant_type") != "client_credentials":
+        return web.json_response({"error": "unsupported_grant_type"}, status=400)
+    tokens = request.app[TOKENS]
+    if not tokens.knows(form.get("client_id", ""), form.get("client_secret", "")):
+        return web.json_response({"error": "invalid_client"}, status=401)
+    return web.json_response(
+        {
+            "access_token": tokens.issue(),
+            "token_type": "bearer",
+            "expires_in": LIFETIME_SECONDS,
+            "scope": form.get("scope", ""),
+        }
+    )
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Takes a token back (RFC 7009)."""
+    form = await _form(request)
+    tokens = request.app[TOKENS]
+    if not tokens.knows(form.get("client_id", ""), form.get("client_secret", "")):
+        return web.json_response({"error": "invalid_client"}, status=401)
+    tokens.issued.pop(form.get("token", ""), None)
+    return web.Response(status=200)
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    return {name: str(value) for name, value in (await request.post()).items()}

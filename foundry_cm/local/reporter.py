@@ -1,0 +1,24 @@
+"""What a run of a module tells the person who started it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from foundry_cm.errors import CmError
+
+if TYPE_CHECKING:
+    from foundry_cm.module.functions import Function
+
+
+class Reporter:
+    """Hears of everything that happens to a module; this one keeps silent."""
+
+    def line(self, replica: int, text: str) -> None:
+        """A replica printed a line."""
+
+    def died(self, replica: int, error: CmError, delay: float | None) -> None:
+        """A replica died; it is started again after `delay` seconds, or never where that is None."""
+
+    def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
+        """A replica declared its functions."""

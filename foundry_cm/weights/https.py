@@ -1,0 +1,206 @@
+"""Files below an https address: asked for whole or from an offset on, and never taken for others."""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+import requests
+import urllib3
+
+from .download import Body, StartOver, TransientError
+from .lock import WeightsError, url_problem
+
+PIECE = 1 << 16
+CONNECT_AND_READ_SECONDS = (10, 30)
+
+
+class Session(requests.Session):
+    """A session that sends its own credentials or none: never those of ~/.netrc."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = lambda request: request
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """After a redirect: what was for one host does not go to another."""
+        before, after = urlsplit(response.request.url), urlsplit(prepared_request.url)
+        if before[:2] != after[:2]:
+            prepared_request.headers.pop("Authorization", None)
+
+
+class HttpsOrigin:
+    """Files below an https address."""
+
+    # What to do about an answer of 401 or 403.
+    refused = "a private address needs a Source that has its credentials"
+
+    def __init__(self, base: str, session: requests.Session | None = None) -> None:
+        """Take files from below `base`; credentials and proxies, if any, are the session's."""
+        if problem := url_problem(base):
+            raise WeightsError(
+                f"the address of the weights {problem}", "weights travel over https only"
+            )
+        self.base = base.rstrip("/") + "/"
+        self.session = session or Session()
+
+    @contextmanager
+    def open(self, path: str, start: int, version: str | None = None) -> Iterator[Body]:
+        """The bytes of `path` from `start` on, by a Range request, or all of them.
+
+        Raises StartOver where bytes from `start` on are not what comes.
+        """
+        url = self.base + quote(path)
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        if start and version:
+            headers["If-Range"] = version
+        with answer(self.session, url, headers) as response:
+            self._raise_for_status(response, url)
+            _raise_for_kind(response, url)
+            first, size = _extent(response, start, path)
+            yield Body(first, size, _version(response), _digest(response), _pieces(response))
+
+    def _raise_for_status(self, response: requests.Response, url: str) -> None:
+        status = response.status_code
+        if status in (200, 206):
+            return
+        said = f"{url} answered {status}"
+        if status == 416:
+            raise StartOver(said)
+        if status == 429 or status >= 500:
+            wait = response.headers.get("Retry-After", "")
+            raise TransientError(said, wait=float(wait) if wait.isdigit() else None)
+        if status in (401, 403):
+            raise WeightsError(said, self.refused)
+        if status == 404:
+            raise WeightsError(said, "correct the origin in pyproject.toml, then `cm weights pull`")
+        raise WeightsError(said, "open the address in a browser to see why")
+
+
+@contextmanager
+def answer(
+    session: requests.Session, url: str, headers: Mapping[str, str]
+) -> Iterator[requests.Response]:
+    """The answer to a GET, whatever its status; what fails on the way is a WeightsError."""
+
+    def refuse_plain_http(response: requests.Response, *_: Any, **__: Any) -> None:
+        target = urljoin(response.url, response.headers.get("Location", ""))
+        if response.is_redirect and urlsplit(target).scheme != "https":
+            raise WeightsError(
+                f"{urlsplit(response.url).hostname} redirects to an address that is not https",
+                "weights travel over https only: choose another origin",
+            )
+
+    hooks = {"response": [*session.hooks.get("response", ()), refuse_plain_http]}
+    with (
+        _transport_errors(urlsplit(url).hostname),
+        session.get(
+            url, headers=headers, stream=True, hooks=hooks, timeout=CONNECT_AND_READ_SECONDS
+        ) as response,
+    ):
+        yield response
+
+
+@contextmanager
+def _transport_errors(host: str | None) -> Iterator[None]:
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise WeightsError(
+            f"the certificate of {host} is not trusted ({_reason(error)})",
+            "name its CA in REQUESTS_CA_BUNDLE",
+        ) from None
+    except requests.exceptions.ProxyError as error:
+        raise TransientError(
+            f"the proxy before {host} does not let it through ({_reason(error)})",
+            "correct HTTPS_PROXY, or name the host in NO_PROXY",
+        ) from error
+    except (
+        requests.exceptions.ConnectionError,
+        requests.exceptions.Timeout,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise TransientError(
+            f"the connection to {host} failed ({_reason(error)})",
+            "inside Foundry, import a Source whose network policy allows that host",
+        ) from error
+    except requests.exceptions.RequestException as error:
+        # Its text is not shown: it may hold a header or the address of a proxy, with what is secret.
+        if "SOCKS" in str(error):
+            raise WeightsError(
+                "a SOCKS proxy needs the package PySocks",
+                "run `pip install pysocks`, or name another proxy in HTTPS_PROXY",
+            ) from None
+        raise WeightsError(
+            f"the request to {host} cannot be made ({type(error).__name__})",
+            "correct the origin, or the proxy in HTTPS_PROXY",
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, which names the fault where the outer layers name themselves."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def _raise_for_kind(response: requests.Response, url: str) -> None:
+    """Refuse what is not the file: its size would be wrong, or all of it."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise WeightsError(
+            f"{url} comes compressed ({encoding}), though it was asked for as it is",
+            "let its server send it as it is, or choose another origin",
+        )
+    kind = response.headers.get("Content-Type", "").lower()
+    if "html" in kind and not url.endswith((".html", ".htm")):
+        raise WeightsError(
+            f"{url} is a web page and not the file",
+            "open the address in a browser: it may ask to log in",
+        )
+
+
+def _extent(response: requests.Response, start: int, path: str) -> tuple[int, int | None]:
+    """Where the bytes of an answer begin, and the size of the whole file."""
+    if response.status_code == 206:
+        stated = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", stated)
+        if match is None or int(match[1]) != start:
+            raise StartOver(f"{path} was asked for from byte {start} on, and came as {stated!r}")
+        return start, None if match[3] == "*" else int(match[3])
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdigit() else None
+
+
+def _version(response: requests.Response) -> str | None:
+    """What tells this state of the file from others: its strong ETag, or else its date."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
+
+
+def _digest(response: requests.Response) -> tuple[str, str] | None:
+    """The hash of the whole file that the origin states, if it does: algorithm and hex digits."""
+    headers = response.headers
+    if response.status_code != 200:
+        return None
+    if stated := headers.get("X-Checksum-Sha256"):
+        return "sha256", stated.lower()
+    stated = ",".join(headers.get(name, "") for name in ("Repr-Digest", "Digest", "X-Goog-Hash"))
+    stated += f",md5={headers.get('Content-MD5', '')}"
+    if match := re.search(r"(?i)\bsha-256=:?([a-z0-9+/]{43}=)", stated):
+        return "sha256", b64decode(match[1]).hex()
+    if match := re.search(r"(?i)\bmd5=:?([a-z0-9+/]{22}==)", stated):
+        return "md5", b64decode(match[1]).hex()
+    return None
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The bytes as they come: a slow answer is seen to be one, where a whole piece is waited for."""
+    while piece := response.raw.read1(PIECE, decode_content=False):
+        yield piece
