@@ -384,7 +384,7 @@ class TestMechanisms:
                 "default: \"{{ description if description is defined else 'A module.' }}\"",
             )
         )
-        readme = template / "template/README.md.jinja"
+        readme = template / "partials/readme/base.md.jinja"
         readme.write_text(readme.read_text().replace("{{ description }}", "{{ summary }}"))
         self.release(template)
         quiet_update(module)
