@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,15 @@ def template(_isolated: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 Render = Callable[..., Path]
 
 
+def typed(answers: dict[str, Any]) -> dict[str, Any]:
+    """Answers as people type them: mappings and lists are text, and JSON is one way to write it."""
+    structures = (dict, list)
+    return {
+        name: json.dumps(answer) if isinstance(answer, structures) else answer
+        for name, answer in answers.items()
+    }
+
+
 @pytest.fixture(scope="session")
 def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
     """Render a module with the default answers and those given, trusting the template with nothing."""
@@ -109,7 +119,8 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
         unknown = answers.keys() - QUESTIONS
         assert not unknown, f"copier.yml asks no {unknown}"
         target = folder or tmp_path_factory.mktemp("module")
-        run_copy(str(template), target, data=answers, defaults=True, quiet=True, overwrite=True)
+        data = typed(answers)
+        run_copy(str(template), target, data=data, defaults=True, quiet=True, overwrite=True)
         return target
 
     return run

@@ -114,7 +114,7 @@ def test_a_card_without_kernels_ends_the_module_with_one_line(
     assert ended.value.code == 1
     assert caplog.messages == [
         "torch 2.14.1+cu130 has no kernels for Some Card (sm_70), only for sm_80, sm_90a, compute_90; "
-        "run on a A100, or answer `gpu` anew: copier update -d gpu=..."
+        "run on a A100, or change the answer: copier update -d gpu=..."
     ]
 
 
@@ -163,7 +163,7 @@ CHOICES: dict[str, list[Any]] = {
     "weights_origin": ["huggingface", "https", "foundry"],
     "weights_source": ["", "hub"],
     "multi_stage": [False, True],
-    "python_version": ["3.10", "3.11", "3.12", "3.13"],
+    "python_version": ["3.11", "3.12", "3.13", "3.14"],
     "example": ["embedding", "yolo"],
 }
 MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
@@ -190,7 +190,10 @@ def test_every_combination_is_formatted_and_linted(render: Render, answers: dict
             {"weights_origin": "https", "weights_files": ["../x"]},
             '"-" and "/" in a name, not "../x"',
         ),
-        ({"weights_origin": "https", "weights_files": []}, "Write a YAML list of names"),
+        (
+            {"weights_origin": "https", "weights_files": []},
+            "Name at least one, such as [config.json",
+        ),
         ({"gpu": "a10"}, "a10"),
         (
             {"weights_origin": "foundry", "weights_dataset": "parts"},

@@ -23,8 +23,8 @@ from tests.conftest import snapshot
 
 KILLS, LANES = 100, 3
 STREAMS = {
-    "inputs": {"input": "dataset", "events": "stream"},
-    "outputs": {"output": "stream", "kept": "dataset"},
+    "inputs": "{input: dataset, events: stream}",
+    "outputs": "{output: stream, kept: dataset}",
 }
 POINTS = [
     *(f"{phase}-{point}" for point in ("history", "list", "open") for phase in ("before", "after")),

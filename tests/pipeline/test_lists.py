@@ -18,7 +18,7 @@ from tests.conftest import Render
 
 pytestmark = pytest.mark.slow
 
-FIELDS = {"id": "int", "tags": "list[str]", "vector": ["float"], "flags": "list[bool]"}
+FIELDS = "{id: int, tags: list[str], vector: list[float], flags: list[bool]}"
 RECORD = {"id": 1, "tags": ["a", "é"], "vector": [0.5, 1.0], "flags": [True]}
 EMPTY = {"id": 2, "tags": [], "vector": [], "flags": []}
 

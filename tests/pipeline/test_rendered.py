@@ -24,7 +24,7 @@ STREAMS = {
 
 
 EMBEDDING = {"example": "embedding"}
-LISTS = {"payload_fields": FLAT | {"tags": "list[str]"}, "result_fields": {"tags": ["str"]}}
+LISTS = {"payload_fields": FLAT | {"tags": "list[str]"}, "result_fields": {"tags": "list[str]"}}
 MEDIA = {"inputs": {"photos": "media_set", "scans": "media_set"}, "sources": ["Api"]}
 SHAPES = [(version, answers) for answers in ({}, STREAMS) for version in SUPPORTED]
 
@@ -111,7 +111,7 @@ def test_an_update_keeps_what_the_owner_changed(tmp_path: Path) -> None:
 
 REFUSED = [
     ({"example": "search"}, "answers calls, so it needs execution_mode function"),
-    ({"inputs": {}}, "Write {alias: kind}, such as {orders: dataset, events: stream}."),
+    ({"inputs": {}}, "Name at least one, such as {orders: dataset}."),
     ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
     (
         {"inputs": {"orders": "table"}},
@@ -131,8 +131,15 @@ REFUSED = [
     ({"outputs": {"input": "dataset"}}, '"input" is taken'),
     ({"outputs": {"x-errors": "dataset"}}, '"x-errors" is taken'),
     ({"poll_seconds": 0}, "Give 1 to 86400 seconds."),
-    ({"payload_fields": {"lines": [{"sku": "str"}]}}, "Use str, int, float, bool or a list"),
-    ({"result_fields": {"author": {"name": "str"}}}, "Use str, int, float, bool or a list"),
+    (
+        {"payload_fields": "{lines: list[{sku: str}]}"},
+        "lines: use str, int, float, bool or list[str]",
+    ),
+    (
+        {"result_fields": {"author": {"name": "str"}}},
+        "author: use str, int, float, bool or list[str]",
+    ),
+    ({"result_fields": {"record_key": "str"}}, "record_key: use another name"),
 ]
 
 

@@ -19,7 +19,7 @@ GENERIC = {"name": "Erp", "kind": "generic", "secrets": ["user"]}
 @pytest.mark.parametrize(
     "answers",
     [
-        {"sources": [REST, S3, GENERIC], "permissions": "application", "python_version": "3.10"},
+        {"sources": [REST, S3, GENERIC], "permissions": "application", "python_version": "3.11"},
         {"sources": ["Api"], "python_version": "3.13"},
         {"sources": [S3], "python_version": "3.13"},
         {"sources": [{"name": "Erp", "kind": "generic"}], "python_version": "3.13"},

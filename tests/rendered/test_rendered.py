@@ -18,12 +18,7 @@ from tests.interpreters import SUPPORTED, interpreter
 
 pytestmark = pytest.mark.slow
 
-NESTED = {
-    "text": "str",
-    "tags": "list[str]",
-    "author": {"name": "str"},
-    "lines": [{"price": "float"}],
-}
+NESTED = "{text: str, tags: list[str], author: {name: str}, lines: list[{price: float}]}"
 LONG = "a_function_with_quite_a_long_name_in_it"
 CHOICES: dict[str, list[Any]] = {
     "python_version": SUPPORTED,
@@ -31,8 +26,8 @@ CHOICES: dict[str, list[Any]] = {
     "multi_stage": [False, True],
     "returns_list": [False, True],
     "function_name": ["process", LONG],
-    "payload_fields": [{"text": "str"}, NESTED],
-    "result_fields": [NESTED, {"score": "float", "flags": "list[bool]"}],
+    "payload_fields": ["{text: str}", NESTED],
+    "result_fields": [NESTED, "{score: float, flags: list[bool]}"],
 }
 MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
 

@@ -42,25 +42,27 @@ def next_version(history: Path, tmp_path: Path) -> Path:
     """A template with one more version, v1001.0.0, that changes each file of the template."""
     repository = tmp_path / "next"
     git(tmp_path, "clone", "-q", str(history), str(repository))
-    rendered = repository / "template"
     edits: dict[str, Callable[[str], str]] = {
-        "src/cmkit/**/*.py": lambda text: text + "\n# The next version.\n",
-        "Dockerfile.jinja": lambda text: text.replace(
+        "template/src/cmkit/**/*.py": lambda text: text + "\n# The next version.\n",
+        "template/Dockerfile.jinja": lambda text: text.replace(
             "WORKDIR /app", "LABEL next=version\nWORKDIR /app"
         ),
-        "pyproject.toml.jinja": lambda text: text.replace('"SIM", ', '"SIM", "PERF", '),
-        "README.md.jinja": lambda text: text.replace("## Run it", "## How to run it"),
-        "requirements-dev.txt.jinja": lambda text: text.replace("pytest>=8.4", "pytest>=8.4.1"),
-        ".gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
+        "template/pyproject.toml.jinja": lambda text: text.replace('"SIM", ', '"SIM", "PERF", '),
+        "partials/readme/base.md.jinja": lambda text: text.replace("## Run it", "## How to run it"),
+        "template/requirements-dev.txt.jinja": lambda text: text.replace(
+            "pytest>=8.4", "pytest>=8.4.1"
+        ),
+        "template/.gitignore.jinja": lambda text: "# What git leaves alone.\n" + text,
     }
     for name, edit in edits.items():
-        files = list(rendered.glob(name))
+        files = list(repository.glob(name))
         assert files, name
         for file in files:
             before = file.read_text()
             file.write_text(edit(before))
             assert file.read_text() != before, name
-    for file in filter(Path.is_file, rendered.rglob("*")):
+    listed = git(repository, "ls-files", "-z", "template", "partials").split("\0")
+    for file in (repository / name for name in listed if name):
         *lines, last = file.read_bytes().splitlines(keepends=True) or [b""]
         if LAST_LINE.encode() in last:
             block = b"<!-- A new block. -->" if b"<!--" in last else b"# A new block."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
+import pyte
 import pytest
 
 from tests.conftest import UNIX
@@ -15,46 +16,80 @@ from tests.conftest import UNIX
 pytestmark = UNIX
 
 DOWN, CLEAR, ENTER = "\x1b[B", "\x15", "\r"
-Ask = Callable[..., "pexpect.spawn[str]"]
+
+
+class Interview:
+    """`copier copy` in a terminal, and what a person sees there."""
+
+    def __init__(self, template: Path, module: Path, columns: int) -> None:
+        self.module = module
+        self.screen = pyte.Screen(columns, 200)
+        self.stream = pyte.Stream(self.screen)
+        self.asked = 0
+        self.copier = pexpect.spawn(
+            str(Path(sys.executable).with_name("copier")),
+            ["copy", str(template), str(module)],
+            dimensions=(200, columns),
+            encoding="utf-8",
+        )
+
+    @property
+    def text(self) -> str:
+        """What is on the screen."""
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Read on until something is on the screen, or Copier ends."""
+        deadline = time.monotonic() + 60
+        while not until() and not self.copier.flag_eof:
+            assert time.monotonic() < deadline, self.text
+            try:
+                self.stream.feed(self.copier.read_nonblocking(4096, timeout=1))
+            except (pexpect.TIMEOUT, pexpect.EOF):
+                continue
+
+    def see(self, text: str) -> None:
+        """Wait for a text."""
+        self.wait(lambda: text in self.text)
+        assert text in self.text
+
+    def answer(self, question: str, keys: str) -> None:
+        """Wait for a question or the fault of an answer, then type."""
+        self.see(question)
+        self.type(keys)
+
+    def type(self, keys: str) -> None:
+        """Press keys."""
+        self.asked = self.text.count("🎤")
+        self.copier.send(keys)
+
+    def enter(self, *questions: str) -> None:
+        """Press Enter at each of these, or else until Copier ends."""
+        for question in questions:
+            self.answer(question, ENTER)
+        while not questions and not self.copier.flag_eof:
+            self.wait(lambda: self.text.count("🎤") > self.asked)
+            if not self.copier.flag_eof:
+                self.type(ENTER)
+        if not questions:
+            self.copier.close()
+            assert self.copier.exitstatus == 0, self.text
+
+
+Ask = Callable[..., Interview]
 
 
 @pytest.fixture
 def ask(template: Path, tmp_path: Path) -> Ask:
-    """Start `copier copy` in a terminal; gives the terminal."""
-
-    def run(columns: int = 80) -> pexpect.spawn[str]:
-        return pexpect.spawn(
-            str(Path(sys.executable).with_name("copier")),
-            ["copy", str(template), str(tmp_path / "my-module")],
-            dimensions=(40, columns),
-            encoding="utf-8",
-            timeout=30,
-        )
-
-    return run
-
-
-def answer(terminal: pexpect.spawn[str], question: str, keys: str) -> None:
-    terminal.expect(re.escape(question))
-    terminal.send(keys)
-
-
-def interview(terminal: pexpect.spawn[str]) -> None:
-    """Press Enter until Copier ends."""
-    while True:
-        if terminal.expect(["🎤", pexpect.EOF], timeout=60) == 1:
-            break
-        terminal.send(ENTER)
-    terminal.close()
+    """Start an interview."""
+    return lambda columns=80: Interview(template, tmp_path / "my-module", columns)
 
 
 def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_path: Path) -> None:
-    terminal = ask()
-    terminal.logfile_read = (tmp_path / "log").open("w")
-    interview(terminal)
-    assert terminal.exitstatus == 0
+    interview = ask()
+    interview.enter()
     assert (tmp_path / "my-module/src/app.py").exists()
-    told = (tmp_path / "log").read_text().partition("is ready. Next:")[2]
+    told = interview.text.partition("is ready. Next:")[2]
     assert [
         word
         for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve")
@@ -77,72 +112,85 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
 def test_every_branch_of_the_interview_ends_in_a_module(
     ask: Ask, tmp_path: Path, mode: str, example: str, file: str
 ) -> None:
-    terminal = ask()
-    answer(terminal, "Where does it plug in?", mode)
-    answer(terminal, "What should the first version do?", example)
-    interview(terminal)
-    assert terminal.exitstatus == 0
+    interview = ask()
+    interview.answer("Where does it plug in?", mode)
+    interview.answer("What should the first version do?", example)
+    interview.enter()
     assert (tmp_path / "my-module" / file).exists()
 
 
 def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> None:
-    terminal = ask()
-    answer(terminal, "Where does it plug in?", ENTER)
-    answer(terminal, "What should the first version do?", DOWN + ENTER)
-    answer(terminal, "Which function do callers see?", CLEAR + "import" + ENTER)
-    answer(terminal, 'Try import_record: "import" is', CLEAR + "classify" + ENTER)
-    answer(terminal, "What goes in?", CLEAR + "{when: datetime}" + ENTER)
-    answer(
-        terminal, "when: use str (ISO text), not", CLEAR + "{when: str, tags: 'list[str]'}" + ENTER
-    )
-    answer(terminal, "What comes back", CLEAR + "[1]" + ENTER)
-    answer(terminal, "Write {field: type}, such as", CLEAR + "{label: str}" + ENTER)
-    interview(terminal)
-    assert terminal.exitstatus == 0
+    interview = ask()
+    interview.answer("Where does it plug in?", ENTER)
+    interview.answer("What should the first version do?", DOWN + ENTER)
+    interview.answer("Which function do callers see?", CLEAR + "import" + ENTER)
+    interview.answer('Try import_record: "import" is', CLEAR + "classify" + ENTER)
+    interview.answer("What goes in?", CLEAR + "{when: datetime}" + ENTER)
+    interview.answer("when: use str (ISO text), not", CLEAR + "{a: Optional[int]}" + ENTER)
+    interview.answer("a: no Optional: use a sentinel", CLEAR + "{a: str, a: int}" + ENTER)
+    interview.answer('Give "a" once in a record', CLEAR + "{z: [str]}" + ENTER)
+    interview.answer("Write list[str] or list[{...}]", CLEAR + "{z: dict[str, int]}" + ENTER)
+    interview.answer("z: write out {field: type}", CLEAR + "{z: str, tags: list[str]" + ENTER)
+    interview.answer('Write "}" at the end', "}" + ENTER)
+    interview.answer("What comes back", CLEAR + "[1]" + ENTER)
+    interview.answer('Write "{" before "["', CLEAR + "{label: str, a: list[{b: int}]}" + ENTER)
+    interview.enter()
     app = (tmp_path / "my-module/src/app.py").read_text()
     assert "def classify(context: QueryContext, event: ClassifyPayload) -> ClassifyResult:" in app
-    assert "    tags: list[str]\n" in app
+    assert "    z: str\n    tags: list[str]\n" in app
+    assert "    a: list[ClassifyResultA]\n" in app
 
 
 def test_media_sets_are_read_alone_and_have_their_own_fields(ask: Ask, tmp_path: Path) -> None:
-    terminal = ask()
-    answer(terminal, "Where does it plug in?", DOWN + ENTER)
-    answer(terminal, "What should the first version do?", ENTER)
-    answer(terminal, "What does it read?", CLEAR + "{a: media_set, b: dataset}" + ENTER)
-    answer(terminal, "Use media_set for every input or", CLEAR + "{a: media_set}" + ENTER)
-    answer(terminal, "What does it write?", CLEAR + "{b: media_set}" + ENTER)
-    answer(terminal, "Use dataset or stream for", CLEAR + "{b: dataset}" + ENTER)
+    interview = ask()
+    interview.answer("Where does it plug in?", DOWN + ENTER)
+    interview.answer("What should the first version do?", ENTER)
+    interview.answer("What does it read?", CLEAR + "{a: media_set, b: dataset}" + ENTER)
+    interview.answer("Use media_set for every input or", CLEAR + "{a: media_set}" + ENTER)
+    interview.answer("What does it write?", CLEAR + "{b: media_set}" + ENTER)
+    interview.answer("Use dataset or stream for", CLEAR + "{b: dataset}" + ENTER)
     # What goes in is not asked.
-    answer(terminal, "What comes back", ENTER)
-    interview(terminal)
-    assert terminal.exitstatus == 0
+    interview.answer("Which columns has an output?", ENTER)
+    interview.enter()
     assert "    content: bytes\n" in (tmp_path / "my-module/src/app.py").read_text()
 
 
 def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
-    terminal = ask()
-    answer(terminal, "Where does it plug in?", DOWN + ENTER)
-    answer(terminal, "What should the first version do?", DOWN + ENTER)
-    answer(terminal, "What does it read?", ENTER)
-    answer(terminal, "What does it write?", ENTER)
-    answer(terminal, "After how many seconds", ENTER)
-    answer(terminal, "How do the model's weights get", DOWN + ENTER)
-    terminal.expect("needs weights_strategy baked")
+    interview = ask()
+    interview.answer("Where does it plug in?", DOWN + ENTER)
+    interview.answer("What should the first version do?", DOWN + ENTER)
+    interview.answer("What does it read?", ENTER)
+    interview.answer("What does it write?", ENTER)
+    interview.answer("How do the model's weights get", DOWN + ENTER)
+    interview.enter("Which GPU", "Name of the module", "What does it do", "Which Sources")
+    interview.answer("Also choose where the weights come from", "y")
+    interview.enter("After how many seconds")
+    interview.see("needs weights_strategy baked")
+
+
+def test_what_contradicts_an_earlier_answer_is_not_on_offer(ask: Ask) -> None:
+    interview = ask()
+    interview.answer("Where does it plug in?", ENTER)
+    interview.answer("What should the first version do?", 3 * DOWN + ENTER)
+    interview.enter("How do the model's weights get", "Which GPU")
+    interview.enter("Name of the module", "What does it do", "Which Sources")
+    interview.answer("Also choose where the weights come from", "y")
+    interview.enter("Where do the weights", "The https address", "The files to take")
+    interview.see("application is needed: yolo reads media")
 
 
 @pytest.mark.parametrize("columns", [40, 200])
 def test_narrow_and_wide_terminals_work(ask: Ask, tmp_path: Path, columns: int) -> None:
-    terminal = ask(columns)
-    interview(terminal)
-    assert terminal.exitstatus == 0
+    interview = ask(columns)
+    interview.enter()
     assert (tmp_path / "my-module/src/app.py").exists()
 
 
 def test_ctrl_c_leaves_nothing_behind(ask: Ask, tmp_path: Path) -> None:
-    terminal = ask()
-    answer(terminal, "Where does it plug in?", ENTER)
-    answer(terminal, "What should the first version do?", "\x03")
-    terminal.expect(pexpect.EOF)
-    terminal.close()
-    assert terminal.exitstatus == 1
+    interview = ask()
+    interview.answer("Where does it plug in?", ENTER)
+    interview.answer("What should the first version do?", "\x03")
+    interview.wait(lambda: False)
+    interview.copier.close()
+    assert interview.copier.exitstatus == 1
     assert list(tmp_path.iterdir()) == []

@@ -38,15 +38,17 @@ def test_git_ignores_the_values_of_this_machine(render: Render) -> None:
 
 
 REFUSED = [
-    ("GithubApi", "Give a YAML list, such as [GithubApi,"),
-    ({"name": "GithubApi"}, "Give a YAML list"),
-    (["my api"], '"my api" is not usable as the API name of a Source'),
-    ([7], "7 has no name"),
+    ("GithubApi", 'Write "[" before "GithubApi", such as [GithubApi,'),
+    ({"name": "GithubApi"}, 'Write "[" before "{", such as [GithubApi,'),
+    (["my api"], 'Write "," before "api", such as [GithubApi,'),
+    (["my.api"], '"my.api" is not usable as the API name of a Source'),
+    ([7], '"7" is not usable as the API name of a Source'),
+    ([["A"]], '["A"] has no name'),
     ([{"kind": "rest"}], '{"kind": "rest"} has no name'),
     ([{"name": "A", "kind": "soap"}], 'A is of kind "soap"; the kinds are rest, s3'),
     ([{"name": "A", "url": "x"}], 'A has the key "url"; the keys are name, kind and'),
     ([{"name": "A", "secrets": "k"}], 'A gives its secrets as "k"; write a list'),
-    ([{"name": "A", "secrets": ["a b"]}], '"a b" is not usable as the name of a secret'),
+    ([{"name": "A", "secrets": ["a.b"]}], '"a.b" is not usable as the name of a secret'),
     ([{"name": "A", "secrets": {"k": "v"}}], "A gives its secrets as"),
     (["Api", "api"], 'Two things would be called "api" in Python'),
     (["ab", {"name": "a", "secrets": ["x", "X"]}], 'Two things would be called "a_x"'),

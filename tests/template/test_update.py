@@ -20,10 +20,10 @@ from foundry_cm.testing import Foundry
 from tests.conftest import REPOSITORY, UNIX, commit, git
 from tests.template.conftest import FIRST, LAST_LINE, module_of, quiet_recopy, quiet_update
 
-NESTED = {"text": "str", "lines": [{"sku": "str"}]}
+NESTED = "{text: str, lines: list[{sku: str}]}"
 ANSWERS: dict[str, dict[str, Any]] = {
     "search": {},
-    "search-two-stages": {"multi_stage": True, "python_version": "3.10"},
+    "search-two-stages": {"multi_stage": True, "python_version": "3.11"},
     "blank": {"example": "blank", "payload_fields": NESTED},
     "blank-list": {"example": "blank", "returns_list": True, "multi_stage": True},
 }
@@ -31,7 +31,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 LATER: dict[str, dict[str, Any]] = {
     "embedding": {"example": "embedding"},
     "yolo-gpu": {"example": "yolo", "weights_strategy": "downloaded", "gpu": "v100"},
-    "pipeline": {"execution_mode": "pipeline", "inputs": {"orders": "dataset", "events": "stream"}},
+    "pipeline": {"execution_mode": "pipeline", "inputs": "{orders: dataset, events: stream}"},
     "pipeline-embedding": {"execution_mode": "pipeline", "example": "embedding", "ci": "gitlab"},
     "pipeline-yolo": {
         "execution_mode": "pipeline",
@@ -39,7 +39,7 @@ LATER: dict[str, dict[str, Any]] = {
         "weights_strategy": "downloaded",
     },
     "sources": {
-        "sources": ["GithubApi", {"name": "Erp", "kind": "generic", "secrets": ["apiKey"]}]
+        "sources": "[GithubApi, {name: Erp, kind: generic, secrets: [apiKey]}]",
     },
     "platform-ci": {"permissions": "application", "ci": "github", "min_replicas": 1},
 }
@@ -177,11 +177,11 @@ def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
     ("answers", "change"),
     [
         ({}, {"multi_stage": True}),
-        ({}, {"python_version": "3.13"}),
+        ({}, {"python_version": "3.12"}),
         ({}, {"description": "Another one."}),
         ({}, {"ci": "github"}),
         ({"ci": "github"}, {"ci": "gitlab"}),
-        ({}, {"sources": ["GithubApi"]}),
+        ({}, {"sources": "[GithubApi]"}),
         ({"permissions": "application"}, {"permissions": "none"}),
         ({"example": "embedding"}, {"gpu": "t4"}),
         ({"example": "embedding", "gpu": "t4"}, {"gpu": "none"}),
@@ -385,7 +385,7 @@ class TestMechanisms:
                 "default: \"{{ description if description is defined else 'A module.' }}\"",
             )
         )
-        readme = template / "template/README.md.jinja"
+        readme = template / "partials/readme/base.md.jinja"
         readme.write_text(readme.read_text().replace("{{ description }}", "{{ summary }}"))
         self.release(template)
         quiet_update(module)
