@@ -14,8 +14,9 @@ from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
 
 # The end of each file that the template and the owner both write.
 LAST_LINE = "What is yours goes below this line"
-# The first commit whose files have it; nothing was released before.
-FIRST = git(REPOSITORY, "log", "--format=%H", f"-S{LAST_LINE}", "--", "template").split()[-1]
+# The first commit that takes today's answers; nothing was released before.
+QUESTIONS_AS_TEXT = ("--diff-filter=A", "--", "partials/readme/base.md.jinja")
+FIRST = git(REPOSITORY, "log", "--format=%H", *QUESTIONS_AS_TEXT).split()[-1]
 quiet_copy = partial(run_copy, defaults=True, quiet=True)
 quiet_recopy = partial(run_recopy, defaults=True, overwrite=True, quiet=True)
 quiet_update = partial(run_update, defaults=True, overwrite=True, quiet=True)
