@@ -42,7 +42,7 @@ def rewrite(module: Path, old: str, new: str) -> None:
         ),
         ("multi_stage: false\n", "", "multi_stage is missing here"),
         (
-            "python_version: '3.12'",
+            "python_version: '3.13'",
             "python_version: 3.10",
             "The template refuses an answer. Invalid choice for 'python_version': '3.1' is not in",
         ),

@@ -22,10 +22,10 @@ OWNERS = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8"))["owners"
     "answers",
     [
         {},
-        {"example": "blank", "payload_fields": {"zone": "str", "area": "int"}},
+        {"example": "blank", "payload_fields": "{zone: str, area: int}"},
         {"example": "yolo", "weights_strategy": "downloaded", "gpu": "t4"},
-        {"execution_mode": "pipeline", "inputs": {"z": "stream", "a": "dataset"}},
-        {"sources": ["Zed", {"name": "Erp", "kind": "generic", "secrets": ["b", "a"]}]},
+        {"execution_mode": "pipeline", "inputs": "{z: stream, a: dataset}"},
+        {"sources": "[Zed, {name: Erp, kind: generic, secrets: [b, a]}]"},
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ Debian's PyTorch stands in for the wheels: it lies in the base image, where pip 
 """
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -151,6 +152,9 @@ def test_image_answers_as_its_own_user_and_a_change_of_code_rebuilds_only_code(
     readable.chmod(0o755)
     function = "embed" if example == "embedding" else "detect"
     event = json.loads((folder / "events" / f"{function}.json").read_text())
+    if example == "yolo":
+        picture = base64.b64encode((folder / "data/images/sample.png").read_bytes()).decode()
+        event["images"] = [{"kind": "inline", "parent": "", "item": picture}]
     try:
         answer, log = call_image(report, hub, readable, function, event)
     finally:

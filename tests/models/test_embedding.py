@@ -161,7 +161,7 @@ def test_replica_downloads_through_a_source(
     pull_weights(folder)
     shutil.rmtree(tmp_path / "cache")
     code = "import sys, logging; logging.basicConfig(stream=sys.stdout, level='INFO')\n"
-    code += "sys.path.insert(0, 'src'); import weights; weights.weights_folder()"
+    code += "sys.path.insert(0, 'src'); from cmkit.model import weights_folder; weights_folder()"
     fetch = partial(
         subprocess.run, [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
     )

@@ -49,7 +49,7 @@ def test_base_image_brings_no_second_cuda(render: Render, gpu: str, multi_stage:
     bases = [
         line for line in (module / "Dockerfile").read_text().splitlines() if line.startswith("FROM")
     ]
-    assert bases[-1] == "FROM --platform=linux/amd64 python:3.12-slim"
+    assert bases[-1] == "FROM --platform=linux/amd64 python:3.13-slim"
 
 
 def device_module(render: Render, gpu: str) -> Any:

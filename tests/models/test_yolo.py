@@ -180,5 +180,5 @@ def test_licence_is_said_where_people_decide(render: Render) -> None:
     readme = (module / "README.md").read_text()
     assert "AGPL-3.0" in readme
     assert "Ultralytics Enterprise License" in readme
-    assert "AGPL-3.0, or its enterprise licence" in (REPOSITORY / "copier.yml").read_text()
+    assert "AGPL-3.0 or enterprise licence" in (REPOSITORY / "copier.yml").read_text()
     assert "ultralytics-opencv-headless" in (module / "requirements.txt").read_text()

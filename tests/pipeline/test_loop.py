@@ -276,12 +276,12 @@ def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> N
 
 
 @pytest.fixture
-def glue(module: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Glue]:
+def glue(module: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Glue:
     """Imports a module of cmkit, by its name in there, from where it was rendered."""
-    monkeypatch.syspath_prepend(str(module() / "src"))
-    yield lambda name: importlib.import_module(f"cmkit.{name}")
     for name in [name for name in sys.modules if name.partition(".")[0] == "cmkit"]:
-        del sys.modules[name]
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(module() / "src"))
+    return lambda name: importlib.import_module(f"cmkit.{name}")
 
 
 class Response:

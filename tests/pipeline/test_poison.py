@@ -161,13 +161,14 @@ def test_a_fault_in_process_stops_the_module_and_loses_no_row(
 
 
 def test_a_column_named_as_the_key_of_streams_is_refused(render: Render, tmp_path: Path) -> None:
-    fields = {"text": "str", "record_key": "str"}
     folder = render(
         execution_mode="pipeline",
-        payload_fields=fields,
-        result_fields=fields,
+        payload_fields={"text": "str"},
+        result_fields={"text": "str", "key": "str"},
         outputs={"live": "stream"},
     )
+    app = folder / "src/app.py"
+    app.write_text(app.read_text().replace("key: str", "record_key: str"))
     pipeline = Pipeline(folder, tmp_path)
     with pytest.raises(CallFailed, match='OutputRecord has a column "record_key"'):
         pipeline.run()

@@ -115,7 +115,7 @@ REFUSED = [
     ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
     (
         {"inputs": {"orders": "table"}},
-        'Use dataset, stream or media_set for "orders", not "table".',
+        'Use dataset, stream or media_set for "orders", not table.',
     ),
     ({"inputs": {"a": "media_set", "b": "dataset"}}, "Use media_set for every input or for none"),
     (
@@ -123,7 +123,7 @@ REFUSED = [
         "Use dataset or stream for every input: embedding",
     ),
     ({"example": "yolo", "inputs": {"a": "dataset"}}, "Use media_set for every input: yolo looks"),
-    ({"outputs": {"a": "media_set"}}, 'Use dataset or stream for "a", not "media_set".'),
+    ({"outputs": {"a": "media_set"}}, 'Use dataset or stream for "a", not media_set.'),
     (
         EMBEDDING | {"weights_strategy": "downloaded", "weights_origin": "foundry"},
         "needs weights_strategy baked",

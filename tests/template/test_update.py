@@ -315,7 +315,7 @@ def test_template_that_moved_is_followed_by_the_documented_command(
     assert str(next_version) in pin.read_text()
 
 
-EVERYTHING: dict[str, Any] = {"example": "yolo", "sources": ["GithubApi"], "ci": "gitlab"}
+EVERYTHING: dict[str, Any] = {"example": "yolo", "sources": "[GithubApi]", "ci": "gitlab"}
 
 
 @pytest.mark.parametrize(
