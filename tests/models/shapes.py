@@ -6,6 +6,8 @@ As a program, inside a Python that has ultralytics: `shapes.py train FOLDER` wri
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import random
 import shutil
@@ -55,6 +57,13 @@ def draw(seed: int) -> tuple[Image.Image, list[Shape]]:
         (pen.rectangle if shape.label == "square" else pen.ellipse)(box, fill=colour)
         shapes.append(shape)
     return image, shapes
+
+
+def inline(image: Image.Image) -> dict[str, str]:
+    """A reference that has its image in itself."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return {"kind": "inline", "parent": "", "item": base64.b64encode(file.getvalue()).decode()}
 
 
 def train(folder: Path, *, epochs: int = 10, images: int = 160) -> None:

@@ -1,8 +1,6 @@
 """A rendered YOLO module finds what ultralytics finds, in images that it has never seen."""
 
-import base64
 import inspect
-import io
 import json
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from tests.conftest import Render
 from tests.models import debian_torch
 from tests.models.conftest import check_rendered, pull_weights
 from tests.models.hub import Hub
-from tests.models.shapes import draw
+from tests.models.shapes import draw, inline
 
 pytestmark = pytest.mark.slow
 
@@ -59,16 +57,6 @@ def running(request: pytest.FixtureRequest, modules: Modules) -> Iterator[Foundr
         yield foundry
 
 
-def png(image: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def inline(image: Any) -> dict[str, str]:
-    return {"kind": "inline", "parent": "", "item": base64.b64encode(png(image)).decode()}
-
-
 def detect(foundry: Foundry, images: list[dict[str, str]], min_confidence: float = 0.4) -> Any:
     return foundry.call("detect", {"images": images, "min_confidence": min_confidence}, timeout=120)
 
@@ -98,7 +86,7 @@ def test_detections_are_those_of_ultralytics(
     drawings += [drawings[0].resize((220, 120)), drawings[1].resize((90, 200)), drawings[0]]
     paths = [tmp_path / f"{number}.png" for number in range(len(drawings))]
     for path, image in zip(paths, drawings, strict=True):
-        path.write_bytes(png(image))
+        image.save(path, "PNG")
     program = Path(inspect.getfile(draw))
     command = [debian_torch.python(), program, "predict", detector, "0.25", *paths]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
