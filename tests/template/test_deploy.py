@@ -95,7 +95,7 @@ def test_the_enrollment_is_named(render: Render) -> None:
 
 
 REFUSED = [
-    ({"example": "yolo", "permissions": "none"}, "application is needed: yolo reads media"),
+    ({"example": "yolo", "permissions": "none"}, "reading media needs application"),
     (
         {
             "example": "embedding",
@@ -103,7 +103,7 @@ REFUSED = [
             "weights_origin": "foundry",
             "permissions": "none",
         },
-        "application is needed to read the weights",
+        "reading weights needs application",
     ),
     ({"min_replicas": -1}, "Give 0 or more, not -1."),
     ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),

@@ -25,7 +25,7 @@ class Interview:
         self.module = module
         self.screen = pyte.Screen(columns, 200)
         self.stream = pyte.Stream(self.screen)
-        self.asked = 0
+        self.asked = self.widest = 0
         self.copier = pexpect.spawn(
             str(Path(sys.executable).with_name("copier")),
             ["copy", str(template), str(module)],
@@ -61,16 +61,18 @@ class Interview:
     def type(self, keys: str) -> None:
         """Press keys."""
         self.asked = self.text.count("🎤")
+        self.widest = max(self.widest, *(len(line) for line in self.text.splitlines()))
         self.copier.send(keys)
 
-    def enter(self, *questions: str) -> None:
-        """Press Enter at each of these, or else until Copier ends."""
+    def enter(self, *questions: str, more: bool = False) -> None:
+        """Press Enter at each of these, or else until Copier ends; `more` opens the gate on the way."""
         for question in questions:
             self.answer(question, ENTER)
         while not questions and not self.copier.flag_eof:
             self.wait(lambda: self.text.count("🎤") > self.asked)
             if not self.copier.flag_eof:
-                self.type(ENTER)
+                at_gate = more and "Also choose" in self.text.rpartition("🎤")[2]
+                self.type("y" if at_gate else ENTER)
         if not questions:
             self.copier.close()
             assert self.copier.exitstatus == 0, self.text
@@ -97,7 +99,7 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     ] == []
 
 
-@pytest.mark.parametrize(
+BRANCHES = pytest.mark.parametrize(
     ("mode", "example", "file"),
     [
         (ENTER, DOWN + ENTER, "events/process.json"),
@@ -109,6 +111,9 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     ],
     ids=["blank", "embedding", "yolo", "pipeline", "pipeline-embedding", "pipeline-yolo"],
 )
+
+
+@BRANCHES
 def test_every_branch_of_the_interview_ends_in_a_module(
     ask: Ask, tmp_path: Path, mode: str, example: str, file: str
 ) -> None:
@@ -117,6 +122,22 @@ def test_every_branch_of_the_interview_ends_in_a_module(
     interview.answer("What should the first version do?", example)
     interview.enter()
     assert (tmp_path / "my-module" / file).exists()
+    # What fits in a person's patience: nine questions for a function, ten for a pipeline.
+    assert interview.asked <= (9 if mode == ENTER else 10)
+
+
+@BRANCHES
+def test_no_question_and_no_choice_is_wider_than_a_terminal(
+    ask: Ask, tmp_path: Path, mode: str, example: str, file: str
+) -> None:
+    interview = ask()
+    interview.answer("Where does it plug in?", mode)
+    interview.answer("What should the first version do?", example)
+    interview.enter(more=True)
+    assert (tmp_path / "my-module" / file).exists()
+    assert interview.asked > 10
+    # A line that wraps fills the screen's 80 columns, or 79 where the next one is two columns wide.
+    assert interview.widest < 79
 
 
 def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> None:
@@ -163,7 +184,7 @@ def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
     interview.answer("What does it write?", ENTER)
     interview.answer("How do the model's weights get", DOWN + ENTER)
     interview.enter("Which GPU", "Name of the module", "What does it do", "Which Sources")
-    interview.answer("Also choose where the weights come from", "y")
+    interview.answer("Also choose the weights' origin", "y")
     interview.enter("After how many seconds")
     interview.see("needs weights_strategy baked")
 
@@ -174,9 +195,9 @@ def test_what_contradicts_an_earlier_answer_is_not_on_offer(ask: Ask) -> None:
     interview.answer("What should the first version do?", 3 * DOWN + ENTER)
     interview.enter("How do the model's weights get", "Which GPU")
     interview.enter("Name of the module", "What does it do", "Which Sources")
-    interview.answer("Also choose where the weights come from", "y")
+    interview.answer("Also choose the weights' origin", "y")
     interview.enter("Where do the weights", "The https address", "The files to take")
-    interview.see("application is needed: yolo reads media")
+    interview.see("reading media needs application")
 
 
 @pytest.mark.parametrize("columns", [40, 200])

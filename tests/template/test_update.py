@@ -205,6 +205,73 @@ def test_changed_answer_gives_what_a_fresh_copy_gives(
     assert dict(contents(module)) == dict(contents(fresh))
 
 
+GIVEN_UNASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"example": "blank"},
+        {
+            "returns_list": True,
+            "permissions": "application",
+            "min_replicas": 1,
+            "max_replicas": 3,
+            "concurrency_limit": 4,
+            "enrollment_host": "acme.palantirfoundry.com",
+            "ci": "gitlab",
+            "python_version": "3.12",
+            "multi_stage": True,
+        },
+    ),
+    (
+        {"example": "embedding", "weights_strategy": "downloaded"},
+        {"weights_repo": "acme/e5", "weights_revision": "v2", "weights_source": "Hub"},
+    ),
+    (
+        {"example": "embedding"},
+        {
+            "weights_origin": "foundry",
+            "weights_dataset": "ri.foundry.main.dataset.1",
+            "weights_branch": "release",
+        },
+    ),
+    (
+        {"execution_mode": "pipeline", "example": "yolo"},
+        {
+            "poll_seconds": 5,
+            "weights_origin": "https",
+            "weights_url": "https://example.org/m/",
+            "weights_files": "[mine.pt]",
+        },
+    ),
+]
+
+
+def test_every_question_behind_the_gate_is_tried_without_opening_it() -> None:
+    config = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8"))
+    gated = {
+        name
+        for name, question in config.items()
+        if not name.startswith("_") and "more" in str(question.get("ask"))
+    }
+    assert gated == {name for _, given in GIVEN_UNASKED for name in given}
+
+
+@pytest.mark.parametrize(("answers", "given"), GIVEN_UNASKED, ids=str)
+def test_answer_to_a_question_that_was_not_asked_lasts_over_two_updates(
+    next_version: Path, tmp_path: Path, answers: dict[str, Any], given: dict[str, Any]
+) -> None:
+    commit(next_version, "the version after it")
+    git(next_version, "tag", "v1002.0.0")
+    module = module_of(next_version, tmp_path / "module", "v1000.0.0", answers | given)
+    for version in ("v1001.0.0", "v1002.0.0"):
+        quiet_update(module, vcs_ref=version)
+        assert_clean(module)
+        stored = yaml.safe_load((module / ".copier-answers.yml").read_text("utf-8"))
+        assert {name: stored[name] for name in given} == given
+        assert stored["_commit"] == version
+        commit(module, f"updated to {version}")
+    fresh = module_of(next_version, tmp_path / "fresh", "v1002.0.0", answers | given)
+    assert dict(contents(module)) == dict(contents(fresh))
+
+
 def test_update_to_the_same_version_changes_nothing(history: Path, tmp_path: Path) -> None:
     module = module_of(history, tmp_path / "module", "v1000.0.0", {})
     quiet_update(module)
