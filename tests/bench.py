@@ -206,7 +206,9 @@ def show(figures: list[Figure]) -> None:
         sign = "at least" if figure.at_least else "at most"
         measured = f"{figure.value:.2f} {figure.unit}"
         bar = "" if figure.bar is None else f"{sign} {figure.bar:g} {figure.unit}"
-        table.add_row(figure.name, measured, bar, ("met" if figure.met else "MISSED") if bar else "")
+        table.add_row(
+            figure.name, measured, bar, ("met" if figure.met else "MISSED") if bar else ""
+        )
     Console().print(table)
     sys.exit(0 if all(figure.met for figure in figures) else 1)
 
