@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast test-lowest lint bench bench-models bench-pipeline maps picture release-check clean
+.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline maps picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -24,6 +24,10 @@ test-lowest: .venv/lowest
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) $@
 	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[weights]' --group dev
 	touch $@
+
+# More answers than the tests try.
+fuzz: .venv/ready
+	FUZZ=10 $(RUN) pytest -n auto -v tests/template/test_fuzz.py
 
 lint: .venv/ready
 	$(RUN) pre_commit run --all-files --show-diff-on-failure
