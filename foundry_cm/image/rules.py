@@ -63,14 +63,20 @@ def _ports(image: Image) -> Iterator[CmError]:
 
 
 def _tools(image: Image, engine: Engine) -> Iterator[CmError]:
-    """Foundry collects stdout through /bin/sh, `set` and `tee`; its default probe runs `echo`."""
-    script = "set -e; for tool in tee echo; do command -v $tool >/dev/null || echo $tool; done"
+    """Foundry collects stdout through /bin/sh, `set` and `tee`; its default probe runs `echo`.
+
+    What lies in the image's working directory is read by its user there.
+    """
+    script = (
+        "set -e; for tool in tee echo; do command -v $tool >/dev/null || echo $tool; done; "
+        'for file in . * */* */*/*; do [ ! -e "$file" ] || [ -r "$file" ] || echo "./$file"; done'
+    )
     name = f"cm-check-{secrets.token_hex(4)}"
     container = engine.container(image, name, command=("/bin/sh", "-c", script))
     try:
         for command in container.before:
             command.output()
-        missing = container.run.output().split()
+        found = container.run.output().splitlines()
     except CmError as error:
         yield CmError(
             "/bin/sh does not run in the image",
@@ -83,9 +89,13 @@ def _tools(image: Image, engine: Engine) -> Iterator[CmError]:
     finally:
         for command in container.after:
             command.attempt()
-    for tool in missing:
+    for tool in (name for name in found if not name.startswith("./")):
         fix = "Foundry needs it: use a base with it, such as python:slim."
         yield _broken("shell", f"{tool} is not in the image", fix)
+    if unreadable := [name.removeprefix("./") for name in found if name.startswith("./")]:
+        what = f"{unreadable[0]} cannot be read by the image's user, {image.user}"
+        fix = "COPY keeps the mode that files have here: write COPY --chmod=0755."
+        yield _broken("mode", what, fix)
 
 
 def _broken(rule: str, what: str, fix: str) -> CmError:

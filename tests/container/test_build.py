@@ -113,6 +113,14 @@ def test_an_image_without_tee_gives_no_logs(module: Path) -> None:
 
 @pytest.mark.container
 @needs_containers
+def test_code_that_the_user_of_the_image_cannot_read_is_found(module: Path) -> None:
+    (module / "src/app.py").chmod(0o600)
+    (finding,) = make(module).findings
+    assert finding.what == "app.py cannot be read by the image's user, 5000"
+
+
+@pytest.mark.container
+@needs_containers
 def test_an_image_over_its_budget_fails_and_names_its_largest_layer(module: Path) -> None:
     report = make(module, budget=1_000_000)
     with pytest.raises(CmError, match="over its budget") as failure:

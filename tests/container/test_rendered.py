@@ -36,7 +36,13 @@ EVENT = {"partition": "bolts", "query": "hex bolt", "limit": 3}
 
 @pytest.fixture(scope="module", params=[False, True], ids=["one stage", "two stages"])
 def module(request: pytest.FixtureRequest, render: Render) -> Path:
-    return render(module_name="parts-search", python_version="3.13", multi_stage=request.param)
+    folder = render(module_name="parts-search", python_version="3.13", multi_stage=request.param)
+    for name in (".env", "private.pem", "sources.local.toml"):
+        (folder / "src" / name).write_text("canary\n")
+    # As a umask of 077 leaves them.
+    for path in [folder / "src", *(folder / "src").rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +92,10 @@ def test_change_of_code_rebuilds_no_dependency(
     assert changed.image.id != built.image.id
 
 
-def test_no_compiler_cache_or_test_file_is_in_the_image(built: Report) -> None:
+def test_no_compiler_cache_test_file_or_secret_is_in_the_image(built: Report) -> None:
     script = (
-        "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/.env /app/app.py; true"
+        "command -v gcc; ls -d /root/.cache/* /app/tests /app/events /app/app.py; "
+        "grep -rl canary /app; true"
     )
     container = Buildah().container(
         built.image, f"cm-test-look-{os.getpid()}", command=("/bin/sh", "-c", script)
