@@ -32,5 +32,5 @@ def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Pipeline:
     """The pipeline module in pytest's root folder, with a copy of its `data/` and no outputs yet."""
     folder = request.config.rootpath
     if (folder / "data").is_dir():
-        shutil.copytree(folder / "data", tmp_path / "data")
+        shutil.copytree(folder / "data", tmp_path / "data", symlinks=True)
     return Pipeline(folder, tmp_path)

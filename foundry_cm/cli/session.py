@@ -15,6 +15,7 @@ import psutil
 from foundry_cm.errors import FAILURE, CmError
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.reporter import Reporter
+from foundry_cm.module.files import check_no_link
 from foundry_cm.module.project import Project
 
 _NOTE = Path(".cm") / "serve.json"
@@ -24,6 +25,7 @@ _NOTE = Path(".cm") / "serve.json"
 def announced(folder: Path, panel: str) -> Iterator[None]:
     """Leave a note of the running server in the module's folder while the block runs."""
     note = folder / _NOTE
+    check_no_link(folder, note)
     note.parent.mkdir(exist_ok=True)
     draft = note.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps({"panel": panel, "pid": os.getpid()}), encoding="utf-8")

@@ -98,3 +98,37 @@ def wait(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("outputs/output", "cm writes nothing through it"),
+        ("outputs/.cm", "cm writes nothing through it"),
+        ("outputs", "cm writes nothing through it"),
+        ("data/input/linked.csv", "it leads out of the module, so cm does not read it"),
+    ],
+)
+def test_a_committed_link_out_of_the_module_is_refused(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str, why: str
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "kept.csv").write_text("text\nmine\n")
+    link = folder / name
+    shutil.rmtree(folder / "outputs", ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside / "kept.csv" if link.suffix else outside)
+    done = cm_run(folder)
+    assert done.returncode == 2
+    assert f"{name} is a link: {why}" in done.stderr
+    assert [path.name for path in outside.iterdir()] == ["kept.csv"]
+
+
+def test_a_file_of_a_person_in_outputs_stays(folder: Path) -> None:
+    for name in ("outputs/notes.txt", "outputs/output/notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    for _ in range(2):
+        assert cm_run(folder).returncode == 0
+    assert (folder / "outputs/notes.txt").read_text() == "mine"
+    assert (folder / "outputs/output/notes.txt").read_text() == "mine"

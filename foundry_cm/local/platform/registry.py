@@ -76,6 +76,8 @@ class Registry:
     def __init__(self, root: Path, resources: Iterable[Resource]) -> None:
         self.root = root
         self.resources = list(resources)
+        for resource in self.resources:
+            resource.check(root)
         self.activity = Activity()
         self._datasets: dict[str, Dataset] = {}
         self._streams: dict[str, Stream] = {}

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from foundry_cm.local.platform.errors import ApiError
+from foundry_cm.module.files import check_inside, check_no_link, is_inside
 from foundry_cm.module.resources import ALIAS, Kind
 
 DEFAULT_BRANCH = "master"
@@ -47,7 +48,16 @@ class Resource:
         return root / ("outputs" if self.writable else "data") / self.alias
 
     def files(self, root: Path) -> list[Path]:
-        """The files of that folder, sorted, without those that a dot hides."""
+        """The files of that folder, sorted, without hidden ones and links that lead out of the module."""
+        return [path for path in self._found(root) if is_inside(root, path)]
+
+    def check(self, root: Path) -> None:
+        """Raise the `CmError` of a link by which something outside the module would be read or written."""
+        check_no_link(root, self.state(root))
+        for path in [] if self.writable else self._found(root):
+            check_inside(root, path)
+
+    def _found(self, root: Path) -> list[Path]:
         folder = self.folder(root)
         found = (path for path in sorted(folder.rglob("*")) if path.is_file())
         return [path for path in found if not _hidden(path.relative_to(folder))]

@@ -63,6 +63,7 @@ class Stream:
 
     def __init__(self, root: Path, resource: Resource) -> None:
         self.resource = resource
+        self.root = root
         self.folder = resource.folder(root)
         self.store = resource.state(root)
         self._lock = threading.Lock()
@@ -116,7 +117,9 @@ class Stream:
         if self.resource.writable:
             names = [f"partition-{number}.jsonl" for number in range(self.state["partitions"])]
             return {str(number): self.folder / name for number, name in enumerate(names)}
-        files = sorted(self.folder.glob("*.jsonl")) or [self.folder / "partition-0.jsonl"]
+        found = self.resource.files(self.root)
+        files = [path for path in found if path.suffix == ".jsonl" and path.parent == self.folder]
+        files = files or [self.folder / "partition-0.jsonl"]
         return {path.stem.removeprefix("partition-"): path for path in files}
 
     def end_offsets(self) -> dict[str, int]:
