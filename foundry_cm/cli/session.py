@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from foundry_cm.cli.console import say
 from foundry_cm.errors import FAILURE, CmError
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.module.files import check_no_link
+from foundry_cm.module.files import check_no_link, replace_text
 from foundry_cm.module.project import Project
 
 _NOTE = Path(".cm") / "serve.json"
@@ -23,13 +23,20 @@ _NOTE = Path(".cm") / "serve.json"
 
 @contextlib.contextmanager
 def announced(folder: Path, panel: str) -> Iterator[None]:
-    """Leave a note of the running server in the module's folder while the block runs."""
+    """Leave a note of the running server in the module's folder while the block runs.
+
+    Where another server has left one, that one stays: `cm call` goes to the first.
+    """
     note = folder / _NOTE
     check_no_link(folder, note)
+    if other := running_panel(folder):
+        say(f"cm serve runs here already, at {other}; cm call goes to that one")
+        yield
+        return
     note.parent.mkdir(exist_ok=True)
-    draft = note.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps({"panel": panel, "pid": os.getpid()}), encoding="utf-8")
-    draft.replace(note)
+    me = psutil.Process()
+    told = {"panel": panel, "pid": me.pid, "started": me.create_time()}
+    replace_text(note, json.dumps(told))
     try:
         yield
     finally:
@@ -42,8 +49,10 @@ def running_panel(folder: Path) -> str | None:
     """The address of the panel of the `cm serve` that runs the module in a folder, if one does."""
     try:
         note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
-        return str(note["panel"]) if psutil.pid_exists(int(note["pid"])) else None
-    except (OSError, ValueError, KeyError):
+        # A process that has the number of one that was killed began at another time.
+        lives = psutil.Process(int(note["pid"])).create_time() == note["started"]
+        return str(note["panel"]) if lives else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, psutil.Error):
         return None
 
 

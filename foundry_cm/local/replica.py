@@ -23,6 +23,7 @@ from foundry_cm.module import tracebacks
 STOP_SECONDS = 2.0
 _FIRST_DELAY, _LONGEST_DELAY, _STABLE_SECONDS = 1.0, 30.0, 60.0
 _KEPT_LINES = 200
+_LONGEST_LINE = 65536
 
 
 @dataclass(frozen=True)
@@ -196,19 +197,23 @@ class Replica:
         transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stream), process.stdout
         )
-        rest = b""
+        line = _Line()
         try:
             while chunk := await stream.read(65536):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self._take(line)
-            if rest:
-                self._take(rest)
+                first, *others = chunk.split(b"\n")
+                line.add(first)
+                for piece in others:
+                    self._take(line.text())
+                    line = _Line()
+                    line.add(piece)
+                # What is in the buffer comes without a wait, and calls must have their turn.
+                await asyncio.sleep(0)
+            if line.size:
+                self._take(line.text())
         finally:
             transport.close()
 
-    def _take(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
+    def _take(self, text: str) -> None:
         self._output.append(text)
         self._on_line(self.index, text)
 
@@ -216,7 +221,7 @@ class Replica:
         code = self._process.returncode if self._process else None
         how = f"exited with code {code}"
         if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+            how = f"was killed by {_signal_name(-code)}"
         text = "\n".join(self._output)
         when = "" if self.declared else " before it declared its functions"
         if tracebacks.is_in(text):
@@ -242,6 +247,32 @@ class Replica:
         if self._process and sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class _Line:
+    """A line as it arrives; what is beyond its first 64 KiB is counted and not kept."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._kept = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.size += len(piece)
+        self._kept += piece[: _LONGEST_LINE - len(self._kept)]
+
+    def text(self) -> str:
+        """The line, and how much of it is not shown."""
+        text = self._kept.decode("utf-8", "replace").rstrip("\r")
+        more = self.size - len(self._kept)
+        return f"{text} ... ({more:,} bytes more)" if more else text
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Event:

@@ -32,7 +32,7 @@ class Server:
 
     def __init__(self, folder: Path, *args: str) -> None:
         self.folder = folder
-        self._log = folder / "serve.log"
+        self._log = folder / f"serve-{time.time_ns()}.log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [CM, "serve", "--port", "0", "--panel-port", "0", *args],

@@ -169,10 +169,20 @@ def test_running_server_answers_calls_and_is_forgotten_when_it_ends(module: Path
     assert "next: cm serve" in cm(module, "call", "search").stderr
 
 
-def test_note_of_a_server_that_was_killed_is_ignored(module: Path) -> None:
+@pytest.mark.parametrize("pid", [999999999, os.getpid()], ids=["gone", "of another process"])
+def test_note_of_a_server_that_was_killed_is_ignored(module: Path, pid: int) -> None:
     (module / ".cm").mkdir()
-    (module / ".cm/serve.json").write_text('{"panel": "http://127.0.0.1:1", "pid": 999999999}')
+    note = {"panel": "http://127.0.0.1:1", "pid": pid, "started": 1.0}
+    (module / ".cm/serve.json").write_text(json.dumps(note))
     assert cm(module, "call", "search").returncode == 0
+
+
+def test_second_server_says_that_there_is_one_and_leaves_its_note(module: Path) -> None:
+    with serving(module) as first:
+        with serving(module) as second:
+            second.wait_for("cm serve runs here already, at http://127.0.0.1:")
+        assert "started" not in cm(module, "call", "search").stderr
+        assert "call search answered in" in first.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -261,3 +261,33 @@ def test_hand_written_module_needs_no_dockerfile_and_no_settings(tmp_path: Path)
     (tmp_path / "src/app.py").write_text(HEAD + ECHO + PROCESSES)
     with Foundry(tmp_path) as foundry:
         assert foundry.call("echo", {"text": "hi"}) == "hi"
+
+
+def test_line_without_an_end_is_cut_and_costs_no_more_than_its_length(serve: Serve) -> None:
+    body = """
+    @function
+    def write(context, event: Payload) -> str:
+        for _ in range(30):
+            os.write(1, b"x" * 1_000_000)
+        os.write(1, bytes([10]))
+        return "written"
+    """
+    with serve(body) as foundry:
+        assert foundry.call("write", {"text": ""}, timeout=20) == "written"
+        deadline = time.monotonic() + 10
+        while "(29,934,464 bytes more)" not in foundry.output:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert max(map(len, foundry.output.splitlines())) < 70_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no real-time signals")
+def test_module_that_a_real_time_signal_ends_is_reported_with_its_number(serve: Serve) -> None:
+    body = """
+    @function
+    def end(context, event: Payload) -> str:
+        os.kill(os.getpid(), 40)
+        return ""
+    """
+    with serve(body) as foundry, pytest.raises(CallFailed, match="was killed by signal 40"):
+        foundry.call("end", {"text": ""}, timeout=10)
