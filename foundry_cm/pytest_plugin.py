@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,11 @@ def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
     try:
         running.__enter__()
     except CmError as error:
-        pytest.exit(
-            "\n".join(filter(None, [error.what, error.where, error.fix, error.details])),
-            returncode=1,
-        )
+        told = "\n".join(filter(None, [error.what, error.where, error.fix, error.details]))
+        # A worker of pytest-xdist that exits is an internal error there, so its tests fail instead.
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            pytest.fail(told, pytrace=False)
+        pytest.exit(told, returncode=1)
     yield running
     running.__exit__()
 

@@ -16,8 +16,13 @@ err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print a value as JSON on standard output; what cannot be encoded is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str, style: str | None = None) -> None:

@@ -151,9 +151,11 @@ def parse_event(text: str | bytes, where: str) -> Any:
     """The event in a JSON text (UTF-8); raises `CmError` with the line where it is not JSON."""
     try:
         return json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = f"{where}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else where
         what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        if isinstance(error, RecursionError):
+            what = "it is nested too deeply"
         raise CmError(
             f"The event is not JSON: {what}", where=place, code="NotJson", exit_code=USAGE
         ) from None

@@ -224,3 +224,19 @@ def _refuse_constant(name: str) -> float:
         else "Return a finite number",
         code="InvalidResult",
     )
+
+
+def half_pair(value: Any, at: str = "event") -> str:
+    """Where a JSON value has half of a surrogate pair, as `event.lines[2].text`; empty where nowhere.
+
+    JSON can write such a text (`"\\ud83d"`), UTF-8 cannot.
+    """
+    if isinstance(value, str):
+        return at if any("\ud800" <= letter <= "\udfff" for letter in value) else ""
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        items = [(f"{at}.{key}", item) for key, item in value.items()]
+        items += [(at, key) for key in value]
+    elif isinstance(value, list):
+        items = [(f"{at}[{number}]", item) for number, item in enumerate(value)]
+    return next(filter(None, (half_pair(item, place) for place, item in items)), "")

@@ -10,19 +10,53 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from foundry_cm.errors import CmError
 
+_LOOK_SECONDS = 0.5
+
 
 async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list[Path]]:
-    """Yield the files that changed together, until `stop` is set."""
+    """Yield the files that changed together, until `stop` is set.
+
+    A folder that is moved away and made again, as some checkouts do, stays watched.
+    """
 
     class Sources(DefaultFilter):
         def __call__(self, change: Change, path: str) -> bool:
             parts = Path(path).relative_to(folder).parts
             return super().__call__(change, path) and not any(p.startswith(".") for p in parts)
 
-    async for changes in awatch(
-        folder, watch_filter=Sources(), stop_event=stop, debounce=300, step=50
-    ):
-        yield sorted({Path(path) for _, path in changes})
+    while not stop.is_set():
+        watched = _identity(folder)
+        if watched is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+            continue
+        async for changes in awatch(
+            folder,
+            watch_filter=Sources(),
+            stop_event=stop,
+            debounce=300,
+            step=50,
+            rust_timeout=int(_LOOK_SECONDS * 1000),
+            yield_on_timeout=True,
+        ):
+            if changes:
+                yield sorted({Path(path) for _, path in changes})
+            if _identity(folder) != watched:
+                break
+        # What changed before it is watched again is not told, so all of it counts as changed.
+        if not stop.is_set() and (files := _sources(folder)):
+            yield files
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def check_syntax(files: list[Path]) -> None:

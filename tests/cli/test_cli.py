@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -167,6 +169,44 @@ def test_running_server_answers_calls_and_is_forgotten_when_it_ends(module: Path
         assert server.stop() < 3
     assert not (module / ".cm").exists()
     assert "next: cm serve" in cm(module, "call", "search").stderr
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "The event is not JSON: it is nested too deeply"),
+        (
+            '{"text": "a", "tags": ["\\ud83d"]}',
+            "event.tags[0] holds half of a surrogate pair, which is no text",
+        ),
+    ],
+    ids=["deep", "half a surrogate pair"],
+)
+def test_event_that_is_no_text_or_too_deep_is_a_plain_error(
+    module: Path, event: str, reason: str
+) -> None:
+    (module / "event.json").write_text(event)
+    done = cm(module, "call", "search", "--event", "event.json")
+    assert done.returncode == 2
+    assert f"error: {reason}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_result_with_half_a_surrogate_pair_is_printed(blank: Path) -> None:
+    app = blank / "src/app.py"
+    app.write_text(app.read_text().replace("text=event.text", 'text="\\ud83d"'))
+    done = cm(blank, "call", "process")
+    assert json.loads(done.stdout)["text"] == "\ud83d"
+
+
+def test_folder_that_is_made_again_stays_watched(module: Path) -> None:
+    with serving(module) as server:
+        (module / "src").rename(module / "old")
+        shutil.copytree(module / "old", module / "src")
+        time.sleep(2)
+        app = module / "src/app.py"
+        app.write_text("print('the second version')\n" + app.read_text())
+        server.wait_for("the second version")
 
 
 @pytest.mark.parametrize("pid", [999999999, os.getpid()], ids=["gone", "of another process"])

@@ -19,7 +19,7 @@ from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Run, Site, is_pipeline
-from foundry_cm.module.functions import Function, read_result
+from foundry_cm.module.functions import Function, half_pair, read_result
 from foundry_cm.module.project import Project
 from foundry_cm.module.resources import FILE as RESOURCES
 
@@ -295,7 +295,14 @@ class LocalFoundry:
         return self.functions[name]
 
     def _check_event(self, function: Function | None, event: Any) -> None:
-        size = len(json.dumps(event, ensure_ascii=False).encode())
+        try:
+            size = len(json.dumps(event, ensure_ascii=False).encode())
+        except UnicodeEncodeError:
+            raise CmError(
+                f"{half_pair(event)} holds half of a surrogate pair, which is no text",
+                code="InvalidEvent",
+                exit_code=USAGE,
+            ) from None
         if size > self.max_bytes:
             raise event_too_large(f"has {size / 1e6:.1f} MB,", self.max_bytes)
         if function:
