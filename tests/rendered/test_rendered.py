@@ -102,3 +102,18 @@ def test_type_checker_of_the_module_refuses_a_result_of_another_type(
     done = subprocess.run([python, "-m", "mypy"], cwd=module, text=True, capture_output=True)
     assert done.returncode == 1
     assert 'has incompatible type "str"; expected "int"' in done.stdout
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "xdist"])
+def test_tests_of_a_module_that_does_not_start_say_why(
+    render: Render, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    module = render(tmp_path / "module")
+    app = module / "src/app.py"
+    app.write_text("import no_such_package\n" + app.read_text())
+    command = [sys.executable, "-m", "pytest", *workers]
+    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, cwd=module, text=True, capture_output=True, env=environment)
+    assert done.returncode == 1
+    assert "No module named 'no_such_package'" in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
