@@ -42,6 +42,8 @@ def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
                 weights_files=["shapes.pt"],
                 python_version="3.13",
             )
+            for seed in UNSEEN[:4]:
+                draw(seed)[0].save(folder / f"data/images/{seed}.png")
             assert "shapes.pt can run code of its author" in pull_weights(folder)
             made[strategy] = folder
         return made[strategy]
@@ -76,6 +78,15 @@ def test_shapes_in_unseen_drawings_are_found(running: Foundry) -> None:
             for shape in drawn
         )
     assert found >= 0.9 * shapes
+
+
+def test_shapes_are_found_in_items_of_a_media_set_without_any_setting(running: Foundry) -> None:
+    parent, items = running.data["images"], running.items("images")
+    drawn = [items[f"{seed}.png"] for seed in UNSEEN[:4]]
+    references = [{"kind": "media_item", "parent": parent, "item": item} for item in drawn]
+    results = detect(running, references)
+    labels = {found["label"] for result in results for found in result["detections"]}
+    assert labels == {"square", "circle"}
 
 
 def test_detections_are_those_of_ultralytics(
