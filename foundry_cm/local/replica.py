@@ -236,8 +236,9 @@ class Replica:
         return CmError(
             f"The module {how}{when}" + (f": {last[-1]}" if last else " and printed nothing"),
             details="\n".join(f"  {line}" for line in last[:-1]) or None,
+            # Only a program that came to its end without a failure lacks the line.
             fix=None
-            if self.declared
+            if self.declared or code != 0
             else "Its last line must start the SDK: start_compute_module() or the template's start().",
             code="ModuleDied",
         )
