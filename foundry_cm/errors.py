@@ -35,6 +35,17 @@ class CmError(Exception):
         self.exit_code = exit_code
         self.details = details
 
+    def again(self) -> CmError:
+        """The same error to raise once more: one that is raised twice keeps the frames of both."""
+        return CmError(
+            self.what,
+            where=self.where,
+            fix=self.fix,
+            code=self.code,
+            exit_code=self.exit_code,
+            details=self.details,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The error as the panel's API and `--format json` give it, without empty fields."""
         fields = {

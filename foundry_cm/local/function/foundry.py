@@ -245,7 +245,7 @@ class LocalFoundry:
         if not any(replica.alive for replica in self.replicas):
             for replica in self.replicas:
                 if replica.failure:
-                    raise replica.failure
+                    raise replica.failure.again()
         return False
 
     async def call(self, name: str, event: Any, timeout: float | None = None) -> CallResult:

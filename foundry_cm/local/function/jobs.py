@@ -46,7 +46,7 @@ class Job:
     def fail(self, error: CmError) -> None:
         """Answer the caller with an error, unless the job is answered already."""
         if not self.answer.done():
-            self.answer.set_exception(error)
+            self.answer.set_exception(error.again())
 
     def envelope(self) -> dict[str, object]:
         """The job as the runtime hands it out (documented: advanced-custom-client page)."""
@@ -120,9 +120,10 @@ class JobQueue:
             self._pollers = deque(p for p in self._pollers if p[1] is not waiting)
         return waiting.result() if done else None
 
-    def knows(self, job_id: str) -> bool:
-        """Whether a job of this id was ever handed out."""
-        return job_id in self._held or job_id in self._past
+    def knows(self, job_id: str, replica: int) -> bool:
+        """Whether a job of this id is with a replica, or was with any."""
+        held = self._held.get(job_id)
+        return held.replica == replica if held else job_id in self._past
 
     def interrupt(self, job_id: str) -> None:
         """Note that the upload of a result broke off; the SDK posts again."""

@@ -50,9 +50,9 @@ def create_app(runtime: Runtime) -> web.Application:
         return web.Response(status=204) if job is None else web.json_response(job.envelope())
 
     async def post_result(request: web.Request) -> web.StreamResponse:
-        identify(request)
+        replica = identify(request)
         job_id = request.match_info["job_id"]
-        if not runtime.jobs.knows(job_id):
+        if not runtime.jobs.knows(job_id, replica):
             raise web.HTTPNotFound(text=f"There is no job {job_id}.")
         try:
             posted = await _read(request, runtime.max_bytes)

@@ -122,7 +122,7 @@ class LocalPipeline:
     def check(self) -> None:
         """Raise the `CmError` of a module that has died by itself."""
         if self._failure:
-            raise self._failure
+            raise self._failure.again()
 
     async def finish(self) -> None:
         """Stop the module, and let the build that opened the transactions commit them."""
