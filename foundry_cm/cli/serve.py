@@ -208,10 +208,8 @@ class _Terminal(terminal.Output):
     def died(self, replica: int, error: CmError, delay: float | None) -> None:
         show_error(error)
         if delay is not None:
-            say(
-                f"Replica {replica} starts again in {delay:g} s, or at the next change of its files.",
-                "yellow",
-            )
+            when = f" in {delay:g} s, or at the next change of its files" if delay else ""
+            say(f"Replica {replica} starts again{when}.", "yellow")
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         for function in functions:

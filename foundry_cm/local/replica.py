@@ -123,6 +123,16 @@ class Replica:
         text = "\n".join(self._output)
         return tracebacks.read(text) if tracebacks.is_in(text) else None
 
+    @property
+    def debugged(self) -> bool:
+        """Whether a debugger is loaded in its process, where a person may stand at a line for long."""
+        with contextlib.suppress(psutil.Error, AttributeError, NotImplementedError):
+            if self._process:
+                maps = psutil.Process(self._process.pid).memory_maps()
+                words = [*self._launch.command, *(each.path for each in maps)]
+                return any("debugpy" in word or "pydevd" in word for word in words)
+        return False
+
     def live_workers(self) -> set[int]:
         """The process ids of its children that run the same command: the SDK's process pool."""
         try:

@@ -183,6 +183,35 @@ def test_module_that_dies_at_its_start_is_reported_with_the_reason(
         assert died.value.where.split("/")[-1].startswith("app.py:")
 
 
+def test_replica_that_never_answers_is_started_again_once_nobody_waits(serve: Serve) -> None:
+    body = """
+    @function
+    def wait(context, event: Payload) -> str:
+        while event.text:
+            time.sleep(0.1)
+        return "answered"
+    """
+    with serve(body, restart=True) as foundry:
+        with pytest.raises(CallFailed, match="No answer within 1 s"):
+            foundry.call("wait", {"text": "for ever"}, timeout=1)
+        assert foundry.call("wait", {"text": ""}, timeout=10) == "answered"
+
+
+def test_replica_that_still_has_room_is_left_alone(serve: Serve) -> None:
+    body = """
+    @function
+    def wait(context, event: Payload) -> int:
+        if event.text:
+            time.sleep(3)
+        return os.getpid()
+    """
+    with serve(body, restart=True, concurrency=2) as foundry:
+        before = foundry.call("wait", {"text": ""})
+        with pytest.raises(CallFailed, match="No answer within 1 s"):
+            foundry.call("wait", {"text": "for long"}, timeout=1)
+        assert foundry.call("wait", {"text": ""}) == before
+
+
 def test_command_that_does_not_exist_is_a_plain_error(tmp_path: Path) -> None:
     with pytest.raises(
         CmError, match="The module cannot be started: no-such-program: No such file"

@@ -269,7 +269,9 @@ class LocalFoundry:
             raise
         if not done:
             self.jobs.give_up(job)
-            raise self._timed_out(job.replica, limit)
+            error = self._timed_out(job.replica, limit)
+            self._free_stuck(name, job.replica)
+            raise error
         posted = job.answer.result()
         ended = time.perf_counter()
         started = job.started_at or ended
@@ -331,6 +333,26 @@ class LocalFoundry:
             self.jobs.drop_queued(error)
         self.reporter.died(index, error, delay)
         self._notify()
+
+    def _free_stuck(self, function: str, index: int | None) -> None:
+        """Start a replica again that is full of calls whose callers no longer wait.
+
+        Kinder than Foundry on purpose: there such a replica can be busy for up to 22 hours.
+        """
+        if index is None or not self.settings.restart:
+            return
+        replica, held = self.replicas[index], self.jobs.held(index)
+        full = len(held) >= self.settings.concurrency
+        if full and all(job.answer.cancelled() for job in held) and not replica.debugged:
+            stuck = CmError(
+                f"Replica {index} is stuck in {function}: nobody waits for its calls any more",
+                fix="Let the handler give up in time: Foundry itself may wait for up to 22 hours.",
+                code="Stuck",
+            )
+            replica.kill()
+            self.jobs.hang_up(index)
+            self.jobs.drop(index, stuck)
+            self.reporter.died(index, stuck, 0)
 
     async def _watch_workers(self) -> None:
         """Answer the jobs of a replica whose pool of worker processes died under it.

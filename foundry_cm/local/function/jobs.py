@@ -120,6 +120,10 @@ class JobQueue:
             self._pollers = deque(p for p in self._pollers if p[1] is not waiting)
         return waiting.result() if done else None
 
+    def hang_up(self, replica: int) -> None:
+        """Hand nothing to the polls of a replica whose process was ended."""
+        self._pollers = deque(poll for poll in self._pollers if poll[0] != replica)
+
     def knows(self, job_id: str, replica: int) -> bool:
         """Whether a job of this id is with a replica, or was with any."""
         held = self._held.get(job_id)
