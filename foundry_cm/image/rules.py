@@ -65,10 +65,12 @@ def _ports(image: Image) -> Iterator[CmError]:
 def _tools(image: Image, engine: Engine) -> Iterator[CmError]:
     """Foundry collects stdout through /bin/sh, `set` and `tee`; its default probe runs `echo`.
 
-    What lies in the image's working directory is read by its user there.
+    What lies in the image's working directory is read by its user there; without one of its own that
+    is the whole system, of which some is root's.
     """
     script = (
         "set -e; for tool in tee echo; do command -v $tool >/dev/null || echo $tool; done; "
+        '[ "$PWD" != / ] || exit 0; '
         'for file in . * */* */*/*; do [ ! -e "$file" ] || [ -r "$file" ] || echo "./$file"; done'
     )
     name = f"cm-check-{secrets.token_hex(4)}"
