@@ -76,7 +76,7 @@ def one_file_template(folder: Path, questions: int) -> Path:
     single = folder / f"single-{questions}"
     (single / "template").mkdir(parents=True)
     asked = "".join(
-        f"name{number}: {{type: str, help: What?, default: x}}\n" for number in range(questions)
+        f"name{number}: {{type: str, help: Some text, default: x}}\n" for number in range(questions)
     )
     (single / "copier.yml").write_text(f"_subdirectory: template\n{asked}")
     (single / "template/file.txt.jinja").write_text("{{ name0 }}\n")
