@@ -179,6 +179,8 @@ def test_image_answers_as_its_own_user_and_a_change_of_code_rebuilds_only_code(
             for step in steps
             if step.split()[1] in ("RUN", "COPY") and "Using cache" not in step
         ]
-        assert [step.split(": ", 1)[1].split("\n")[0] for step in made_anew] == ["COPY --chmod=0755 src ."]
+        assert [step.split(": ", 1)[1].split("\n")[0] for step in made_anew] == [
+            "COPY --chmod=0755 src ."
+        ]
     for tag in ("1", "2"):
         subprocess.run(["buildah", "rmi", f"localhost/cm-test-{folder.name}:{tag}"], check=False)

@@ -253,7 +253,6 @@ INVALID_ANSWERS: dict[str, tuple[dict[str, Any], Callable[[Dice], Any]]] = {
             "{a: media_set}",
             "{a-errors: dataset}",
             "a",
-            "{a: 'dataset\n'}",
         ),
     ),
     "sources": (
@@ -291,7 +290,6 @@ INVALID_ANSWERS: dict[str, tuple[dict[str, Any], Callable[[Dice], Any]]] = {
             "[C:/a]",
             '["a\\0"]',
             "{a: b}",
-            "[1]",
         ),
     ),
     "weights_dataset": (
