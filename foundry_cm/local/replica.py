@@ -126,12 +126,13 @@ class Replica:
     @property
     def debugged(self) -> bool:
         """Whether a debugger is loaded in its process, where a person may stand at a line for long."""
-        with contextlib.suppress(psutil.Error, AttributeError, NotImplementedError):
-            if self._process:
+        words = list(self._launch.command)
+        # Elsewhere psutil cannot tell what a process has loaded.
+        if sys.platform == "linux" and self._process:
+            with contextlib.suppress(psutil.Error):
                 maps = psutil.Process(self._process.pid).memory_maps()
-                words = [*self._launch.command, *(each.path for each in maps)]
-                return any("debugpy" in word or "pydevd" in word for word in words)
-        return False
+                words += [each.path for each in maps]
+        return any("debugpy" in word or "pydevd" in word for word in words)
 
     def live_workers(self) -> set[int]:
         """The process ids of its children that run the same command: the SDK's process pool."""
