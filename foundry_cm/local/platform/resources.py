@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from foundry_cm.local.platform.errors import ApiError
-from foundry_cm.module.files import check_inside, check_no_link, is_inside
+from foundry_cm.module.files import check_inside, check_no_link, is_inside, replace_text
 from foundry_cm.module.resources import ALIAS, Kind
 
 DEFAULT_BRANCH = "master"
@@ -123,9 +123,7 @@ def checked_path(path: str) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file in one step: the old text or the new one, never half of either."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(value, indent=1))
 
 
 def read_json(path: Path, default: Any) -> Any:
