@@ -58,6 +58,11 @@ class Interview:
         self.see(question)
         self.type(keys)
 
+    def begin(self, mode: str, example: str) -> None:
+        """Answer the first two questions."""
+        self.answer("Where does it plug in?", mode)
+        self.answer("What should the first version do?", example)
+
     def type(self, keys: str) -> None:
         """Press keys."""
         self.asked = self.text.count("🎤")
@@ -118,8 +123,7 @@ def test_every_branch_of_the_interview_ends_in_a_module(
     ask: Ask, tmp_path: Path, mode: str, example: str, file: str
 ) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", mode)
-    interview.answer("What should the first version do?", example)
+    interview.begin(mode, example)
     interview.enter()
     assert (tmp_path / "my-module" / file).exists()
     # What fits in a person's patience: nine questions for a function, ten for a pipeline.
@@ -131,8 +135,7 @@ def test_no_question_and_no_choice_is_wider_than_a_terminal(
     ask: Ask, tmp_path: Path, mode: str, example: str, file: str
 ) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", mode)
-    interview.answer("What should the first version do?", example)
+    interview.begin(mode, example)
     interview.enter(more=True)
     assert (tmp_path / "my-module" / file).exists()
     assert interview.asked > 10
@@ -142,8 +145,7 @@ def test_no_question_and_no_choice_is_wider_than_a_terminal(
 
 def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", ENTER)
-    interview.answer("What should the first version do?", DOWN + ENTER)
+    interview.begin(ENTER, DOWN + ENTER)
     interview.answer("Which function do callers see?", CLEAR + "import" + ENTER)
     interview.answer('Try import_record: "import" is', CLEAR + "classify" + ENTER)
     interview.answer("What goes in?", CLEAR + "{when: datetime}" + ENTER)
@@ -164,8 +166,7 @@ def test_wrong_answers_are_mended_at_the_prompt(ask: Ask, tmp_path: Path) -> Non
 
 def test_media_sets_are_read_alone_and_have_their_own_fields(ask: Ask, tmp_path: Path) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", DOWN + ENTER)
-    interview.answer("What should the first version do?", ENTER)
+    interview.begin(DOWN + ENTER, ENTER)
     interview.answer("What does it read?", CLEAR + "{a: media_set, b: dataset}" + ENTER)
     interview.answer("Use media_set for every input or", CLEAR + "{a: media_set}" + ENTER)
     interview.answer("What does it write?", CLEAR + "{b: media_set}" + ENTER)
@@ -178,8 +179,7 @@ def test_media_sets_are_read_alone_and_have_their_own_fields(ask: Ask, tmp_path:
 
 def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", DOWN + ENTER)
-    interview.answer("What should the first version do?", DOWN + ENTER)
+    interview.begin(DOWN + ENTER, DOWN + ENTER)
     interview.answer("What does it read?", ENTER)
     interview.answer("What does it write?", ENTER)
     interview.answer("How do the model's weights get", DOWN + ENTER)
@@ -191,8 +191,7 @@ def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
 
 def test_what_contradicts_an_earlier_answer_is_not_on_offer(ask: Ask) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", ENTER)
-    interview.answer("What should the first version do?", 3 * DOWN + ENTER)
+    interview.begin(ENTER, 3 * DOWN + ENTER)
     interview.enter("How do the model's weights get", "Which GPU")
     interview.enter("Name of the module", "What does it do", "Which Sources")
     interview.answer("Also choose the weights' origin", "y")
@@ -209,8 +208,7 @@ def test_narrow_and_wide_terminals_work(ask: Ask, tmp_path: Path, columns: int) 
 
 def test_ctrl_c_leaves_nothing_behind(ask: Ask, tmp_path: Path) -> None:
     interview = ask()
-    interview.answer("Where does it plug in?", ENTER)
-    interview.answer("What should the first version do?", "\x03")
+    interview.begin(ENTER, "\x03")
     interview.wait(lambda: False)
     interview.copier.close()
     assert interview.copier.exitstatus == 1
