@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from foundry_cm.cli import session, terminal
-from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
+from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.options import Command, Engine, Folder
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
@@ -172,7 +171,7 @@ def _names(files: list[Path], folder: Path) -> str:
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:
     settings = foundry.settings
     count = f"{settings.replicas} replica{'s' if settings.replicas > 1 else ''}"
-    err.print(Text.assemble(("cm serve  ", "bold"), shlex.join(settings.command)))
+    label("cm serve  ", shlex.join(settings.command))
     say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
     say(f"  panel    {panel}/api/functions")
     if foundry.registry:
@@ -213,8 +212,8 @@ class _Terminal(terminal.Output):
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         for function in functions:
-            err.print(Text.assemble(("function  ", "bold"), (function.signature(), "cyan")))
+            label("function  ", function.signature(), text_style="cyan")
         for text in warnings:
-            err.print(Text.assemble(("warning: ", "bold yellow"), text))
+            label("warning: ", text, style="bold yellow")
         if functions:
             say_next(f"cm call {functions[0].name}", "in a second terminal")
