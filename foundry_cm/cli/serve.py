@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import secrets
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foundry_cm.cli import session, terminal
+from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
+from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Folder
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
@@ -130,12 +132,13 @@ def _free(preferred: int) -> int:
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
     stop = terminal.told_to_stop()
     foundry = LocalFoundry(settings, _Terminal(settings.replicas))
-    app = panel_api.create_app(foundry, _show_call)
+    secret = secrets.token_urlsafe(24)
+    app = panel_api.create_app(foundry, _show_call, secret=secret)
     runner, panel = await panel_api.serve(app, panel_port)
     try:
         async with foundry:
             _show_banner(foundry, panel)
-            with session.announced(project.folder, panel):
+            with announced(project.folder, panel, secret):
                 reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
                 await stop.wait()
                 say("stopping")
