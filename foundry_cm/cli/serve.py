@@ -19,6 +19,7 @@ from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Folder
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
+from foundry_cm.image.image import check_ref
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
@@ -110,6 +111,7 @@ def serve(
 
 def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
     """The settings that run an image; what it runs is in the image, so a change needs cm build."""
+    check_ref(ref)
     engine = find_engine(preferred)
     image = engine.inspect(ref)
     return dataclasses.replace(
