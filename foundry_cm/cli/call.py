@@ -17,7 +17,7 @@ from foundry_cm.cli.note import running_panel
 from foundry_cm.cli.options import Command, Folder, finite
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.function.foundry import check_mode
-from foundry_cm.local.panel import parse_event
+from foundry_cm.module.events import parse_event
 from foundry_cm.module.project import Project
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from foundry_cm.image.engines import Engine
 from foundry_cm.image.image import Image
+from foundry_cm.local.guard import Guard
 from foundry_cm.local.replica import Launch
 
 
@@ -32,6 +34,12 @@ def launcher(engine: Engine, image: Image) -> Callable[[int, dict[str, str], Pat
             for command in container.after:
                 command.attempt()
 
-        return Launch(container.run.argv, container.run.env, before, after)
+        def guard(guard: Guard) -> None:
+            for command in container.after:
+                guard.command(list(command.argv), {**os.environ, **command.env})
+
+        # The engine itself is run as in this shell; what the module gets of it is in the container.
+        env = {**os.environ, **container.run.env}
+        return Launch(container.run.argv, env, before, after, guard)
 
     return launch

@@ -7,14 +7,14 @@ import hmac
 import json
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local.function.foundry import CallResult, LocalFoundry, event_too_large
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry
+from foundry_cm.local.function.payloads import Event, event_too_large
+from foundry_cm.local.function.server import send_json
 from foundry_cm.local.site import LOG, LOOPBACK, bind
-from foundry_cm.module.depth import is_too_deep
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _NAMES = (LOOPBACK, "localhost")
@@ -60,7 +60,10 @@ def create_app(
         )
 
     async def schemas(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(foundry.schemas)
+        try:
+            return web.json_response(foundry.declarations.whole())
+        except CmError as error:
+            return _failure(error)
 
     async def data(_request: web.Request) -> web.StreamResponse:
         catalogue = foundry.registry.catalogue() if foundry.registry else []
@@ -92,15 +95,15 @@ def create_app(
             on_call(name, error)
             return _failure(error)
         on_call(name, result)
-        return web.json_response(
-            {
-                "result": result.value,
-                "jobId": result.job_id,
-                "replica": result.replica,
-                "milliseconds": round(result.seconds * 1000, 3),
-                "queuedMilliseconds": round(result.queued_seconds * 1000, 3),
-            }
-        )
+        about = {
+            "jobId": result.job_id,
+            "replica": result.replica,
+            "milliseconds": round(result.seconds * 1000, 3),
+            "queuedMilliseconds": round(result.queued_seconds * 1000, 3),
+        }
+        # The result is a JSON text already, and may be a large one.
+        body = b'{"result": %b, %b' % (result.answer.text, json.dumps(about).encode()[1:])
+        return await send_json(request, body)
 
     async def prove(request: web.Request) -> web.StreamResponse:
         return web.Response(text=proof(secret, request.query.get("nonce", "")))
@@ -172,36 +175,13 @@ def _failure(error: CmError) -> web.Response:
     return web.json_response({"error": body}, status=_STATUS.get(error.code, 502))
 
 
-async def _event(request: web.Request, max_bytes: int) -> Any:
+async def _event(request: web.Request, max_bytes: int) -> Event:
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
         if len(body) > max_bytes:
             raise event_too_large("is", max_bytes)
-    return parse_event(bytes(body), "the request")
-
-
-def parse_event(text: str | bytes, where: str) -> Any:
-    """The event in a JSON text (UTF-8); raises `CmError` with the line where it is not JSON."""
-    try:
-        event = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        place = f"{where}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else where
-        what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        if isinstance(error, RecursionError):
-            what = "it is nested too deeply"
-        raise _not_json(what, place) from None
-    if is_too_deep(event):
-        raise _not_json("it is nested too deeply", where)
-    return event
-
-
-def _not_json(what: str, where: str) -> CmError:
-    return CmError(f"The event is not JSON: {what}", where=where, code="NotJson", exit_code=USAGE)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON value")
+    return Event.read(bytes(body), "the request")
 
 
 def _timeout(request: web.Request) -> float | None:

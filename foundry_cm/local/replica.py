@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +16,11 @@ from pathlib import Path
 import psutil
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.guard import Guard, kill_session
 from foundry_cm.module import tracebacks
 
 STOP_SECONDS = 2.0
-_FIRST_DELAY, _LONGEST_DELAY, _STABLE_SECONDS = 1.0, 30.0, 60.0
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 8.0
 _KEPT_LINES = 200
 _LONGEST_LINE = 65536
 
@@ -30,13 +29,15 @@ _LONGEST_LINE = 65536
 class Launch:
     """How a replica's process is started: the command, and what surrounds it (a container needs it).
 
-    `before` runs before each start and may raise `CmError`; `after` runs once the process has ended.
+    `env` are all its variables. `before` runs before each start and may raise `CmError`; `after` runs
+    once the process has ended, and `guard` gets told what does that when nobody else can.
     """
 
     command: Sequence[str]
     env: Mapping[str, str]
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
+    guard: Callable[[Guard], None] = lambda _guard: None
 
 
 class Replica:
@@ -58,10 +59,15 @@ class Replica:
         on_death: Callable[[int, CmError, float | None], None],
         on_start: Callable[[], None] = lambda: None,
         declares: bool = True,
+        guard: Guard | None = None,
     ) -> None:
         self.index = index
-        self.responsive = False
+        # Whether it is given work: it asked for some, and has had its time to declare its functions;
+        # and whether its last process had come so far.
+        self.responsive = self.served = False
         self.declared = False
+        self.polls = 0
+        self.starts = 0
         self.workers: set[int] = set()
         self.failure: CmError | None = None
         self._launch = launch
@@ -71,6 +77,7 @@ class Replica:
         self._on_death = on_death
         self._on_start = on_start
         self._declares = declares
+        self._guard = guard or Guard()
         self._process: subprocess.Popen[bytes] | None = None
         self._output: deque[str] = deque(maxlen=_KEPT_LINES)
         self._supervisor: asyncio.Task[None] | None = None
@@ -148,6 +155,8 @@ class Replica:
     def _spawn(self) -> None:
         self.responsive = self._killed = False
         self.declared = not self._declares
+        self.polls = 0
+        self.starts += 1
         self.workers = set()
         self._output.clear()
         self._on_start()
@@ -157,7 +166,7 @@ class Replica:
             self._process = subprocess.Popen(
                 list(self._launch.command),
                 cwd=self._folder,
-                env={**os.environ, **self._launch.env},
+                env=dict(self._launch.env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -170,20 +179,23 @@ class Replica:
                 fix="Give the command that runs it after --, such as: cm serve -- python src/app.py",
                 code="ModuleNotStarted",
             ) from None
+        self._guard.session(self._process.pid)
 
     async def _supervise(self) -> None:
         delay = _FIRST_DELAY
         while True:
-            began = time.monotonic()
             await self._wait_for_exit()
             self._kill_group()
+            if self._process:
+                self._guard.ended(self._process.pid)
             await asyncio.to_thread(self._launch.after)
-            self.responsive = False
+            self.served, self.responsive = self.responsive, False
             if self._stopping:
                 return
             if not self._killed:
                 self.failure = self._explain_death()
-                if time.monotonic() - began > _STABLE_SECONDS:
+                # One that has worked once is worth another try soon, however often it was killed.
+                if self.served:
                     delay = _FIRST_DELAY
                 self._on_death(self.index, self.failure, delay if self._restart else None)
                 if not self._restart:
@@ -257,8 +269,7 @@ class Replica:
     def _kill_group(self) -> None:
         """End whatever the process left behind in its session."""
         if self._process and sys.platform != "win32":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            kill_session(self._process.pid)
 
 
 class _Line:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import shutil
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from foundry_cm.errors import USAGE, CmError
+from foundry_cm.errors import CmError
+from foundry_cm.local.addresses import (
+    LOOPBACK,
+    bind,
+    bind_all,
+    bind_next,
+    certifiable,
+    loopback_addresses,
+)
+from foundry_cm.local.environment import check_free, needed, passed_on
+from foundry_cm.local.guard import Guard
 from foundry_cm.local.mounts import Mounts
 from foundry_cm.local.replica import STOP_SECONDS, Launch, Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.sources import LocalSources
 from foundry_cm.module.resources import FILE as RESOURCES
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["LOOPBACK", "OnDeath", "Run", "Site", "bind", "is_pipeline"]
 
 
 class _OfClients(logging.Filter):
@@ -48,7 +57,10 @@ class Run:
 
     command: list[str]
     folder: Path
+    # Variables of the module besides those of Foundry: as code gives them, and as a person passes them
+    # on (see `environment.passed_on`).
     env: dict[str, str] = field(default_factory=dict)
+    passed: Sequence[str] = ()
     # The name under which the module reaches this machine's loopback: another one in some containers.
     host: str = "localhost"
     # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
@@ -62,6 +74,7 @@ class Site:
         self.run = run
         self.reporter = reporter
         self.replicas: list[Replica] = []
+        self.guard = Guard()
         self._servers: list[web.AppRunner] = []
         self._folder: Path | None = None
 
@@ -71,22 +84,55 @@ class Site:
         Raises `CmError` for Sources that cannot be used.
         """
         sources = LocalSources.read(self.run.folder)
-        self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
-        # Private as a whole; what is inside is readable, since a container has a user of its own.
-        self.mounts = Mounts.create(self._folder / "mounts", sources)
+        self._passed = self.run.env | passed_on(self.run.passed)
+        self.guard.start()
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
+            self.guard.folder(self._folder)
+            # Private as a whole; what is inside is readable, since a container has a user of its own.
+            self.mounts = Mounts.create(self._folder / "mounts", sources)
+        except OSError as error:
+            raise CmError(
+                f"The files that a module finds mounted cannot be written: {error.strerror}",
+                where=tempfile.gettempdir(),
+                fix="Free some space there, or set TMPDIR to another folder.",
+                code="CannotWrite",
+            ) from None
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        names = ("localhost", LOOPBACK, self.run.host)
+        self._addresses = loopback_addresses()
+        names = certifiable("localhost", *self._addresses, socket.gethostname(), self.run.host)
         self.mounts.authority.issue_cert(*names).configure_cert(self._tls)
         return self.mounts
 
     async def listen(
-        self, app: web.Application, port: int = 0, *, handler_cancellation: bool = False
+        self,
+        app: web.Application,
+        port: int = 0,
+        *,
+        or_next: bool = False,
+        handler_cancellation: bool = False,
     ) -> str:
         """Serve an application over TLS on loopback; gives its host and port, as the module knows it.
 
-        `handler_cancellation`: a call ends when its caller hangs up. Raises `CmError` where another
-        program has the port.
+        `or_next`: where another program has the port, the next free one is taken. Else a `CmError` is
+        raised. `handler_cancellation`: a call ends when its caller hangs up.
         """
+        find = bind_next if or_next else bind_all
+        listeners = find(self._addresses, port)
+        await self._serve(app, listeners, self._tls, handler_cancellation)
+        return f"{self.run.host}:{listeners[0].getsockname()[1]}"
+
+    async def listen_plainly(self, app: web.Application, port: int) -> None:
+        """Serve an application without TLS on loopback; raises `CmError` as `listen` does."""
+        await self._serve(app, [bind(port)], None, True)
+
+    async def _serve(
+        self,
+        app: web.Application,
+        listeners: list[socket.socket],
+        tls: ssl.SSLContext | None,
+        handler_cancellation: bool,
+    ) -> None:
         server = web.AppRunner(
             app,
             handler_cancellation=handler_cancellation,
@@ -96,9 +142,8 @@ class Site:
         )
         await server.setup()
         self._servers.append(server)
-        listener = bind(port)
-        await web.SockSite(server, listener, ssl_context=self._tls).start()
-        return f"{self.run.host}:{listener.getsockname()[1]}"
+        for listener in listeners:
+            await web.SockSite(server, listener, ssl_context=tls).start()
 
     def start_replica(
         self,
@@ -110,10 +155,12 @@ class Site:
         declares: bool = False,
     ) -> Replica:
         """Start one more replica with these variables; see `Replica`."""
-        index, env = len(self.replicas), {**self.run.env, **variables}
-        launch = Launch(self.run.command, env)
+        check_free(self._passed, variables)
+        index, env = len(self.replicas), {**self._passed, **variables}
+        launch = Launch(self.run.command, {**needed(), **env})
         if self.run.launch:
             launch = self.run.launch(index, env, self.mounts.root)
+            launch.guard(self.guard)
         replica = Replica(
             index,
             launch,
@@ -123,6 +170,7 @@ class Site:
             on_death=on_death,
             on_start=on_start,
             declares=declares,
+            guard=self.guard,
         )
         self.replicas.append(replica)
         replica.start()
@@ -139,29 +187,7 @@ class Site:
             await server.cleanup()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def bind(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes any free one.
-
-    Raises `CmError` where another program has the port.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((LOOPBACK, port))
-    except OSError as error:
-        listener.close()
-        raise CmError(
-            f"Port {port} on {LOOPBACK} is not free: {error.strerror}",
-            fix="Leave the option away, and a free port is taken.",
-            code="PortTaken",
-            exit_code=USAGE,
-        ) from None
-    with contextlib.suppress(OSError):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.listen(128)
-    return listener
+        self.guard.release()
 
 
 def is_pipeline(folder: Path) -> bool:

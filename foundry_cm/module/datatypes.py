@@ -30,8 +30,22 @@ def items_of(data_type: DataType) -> DataType:
     return inner.get("elementsType") or inner.get("elementTypes") or {"type": "unknown"}
 
 
+def fields_of(data_type: DataType) -> dict[str, DataType]:
+    """The fields of a record; some serializers write an empty map as `[]` or `null`, or leave it out.
+
+    Raises `TypeError` where the fields are anything else.
+    """
+    fields = data_type["anonymousCustomType"].get("fields") or {}
+    if not isinstance(fields, dict):
+        raise TypeError('"fields" is no map from names to types')
+    return fields
+
+
 def json_schema(data_type: DataType) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the values of a Foundry data type."""
+    """The JSON Schema (2020-12) of the values of a Foundry data type.
+
+    A record without fields is a type that the client could not read: it takes any value.
+    """
     kind = data_type.get("type", "unknown")
     if kind in _WHOLE:
         bound = 2 ** (_WHOLE[kind] - 1)
@@ -46,7 +60,9 @@ def json_schema(data_type: DataType) -> dict[str, Any]:
     if kind == "optionalType":
         return {"anyOf": [json_schema(data_type["optionalType"]["wrappedType"]), {"type": "null"}]}
     if kind == "anonymousCustomType":
-        fields: dict[str, DataType] = data_type["anonymousCustomType"]["fields"]
+        fields = fields_of(data_type)
+        if not fields:
+            return {}
         required = [name for name, inner in fields.items() if inner.get("type") != "optionalType"]
         return record_schema({name: json_schema(inner) for name, inner in fields.items()}, required)
     plain: dict[str, dict[str, Any]] = {
@@ -178,7 +194,7 @@ def sample(data_type: DataType, *, edge: bool = False) -> Any:
     if kind == "optionalType":
         return None if edge else sample(data_type["optionalType"]["wrappedType"])
     if kind == "anonymousCustomType":
-        fields = data_type["anonymousCustomType"]["fields"]
+        fields = fields_of(data_type)
         return {name: sample(inner, edge=edge) for name, inner in fields.items()}
     if kind in _WHOLE:
         return -(2 ** (_WHOLE[kind] - 1)) if edge else 1
@@ -206,5 +222,5 @@ def flatten(data_type: DataType, path: str = "") -> Iterator[tuple[str, str]]:
     elif kind == "optionalType":
         yield from flatten(data_type["optionalType"]["wrappedType"], f"{path}?")
     elif kind == "anonymousCustomType":
-        for name, inner in data_type["anonymousCustomType"]["fields"].items():
+        for name, inner in fields_of(data_type).items():
             yield from flatten(inner, f"{path}.{name}")

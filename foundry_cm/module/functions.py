@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.module import datatypes, tracebacks
+from foundry_cm.module import datatypes, envelopes, tracebacks
 
 
 @dataclass
@@ -27,26 +28,45 @@ class Function:
     def __post_init__(self) -> None:
         """Raises `CmError` where the posted schema is not of the documented shape."""
         try:
-            self.name = self.schema["functionName"]
-            inputs = self.schema["inputs"]
+            self.name = str(self.schema["functionName"])
+            inputs = self.inputs
             self.event_schema = datatypes.record_schema(
                 {item["name"]: datatypes.json_schema(item["dataType"]) for item in inputs},
                 [item["name"] for item in inputs if item.get("required", True)],
             )
             self.output = self.schema["output"]["single"]["dataType"]
             self._result_checker = datatypes.validator(datatypes.json_schema(self.output))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise CmError(
-                f"The module posted a schema that Foundry cannot read: {error!r} in "
+                f"The module posted a schema that Foundry cannot read: {why}, in "
                 f"{json.dumps(self.schema)[:300]}",
                 fix="Post functionName, inputs and output as the official SDK does.",
                 code="InvalidSchema",
             ) from None
         self._event_checker = datatypes.validator(self.event_schema)
 
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """The declared inputs; some clients leave the list out where there are none."""
+        return self.schema.get("inputs") or []
+
+    @property
+    def is_untyped(self) -> bool:
+        """Whether it declares nothing of its types: what the SDK posts of a handler without annotations."""
+        return not self.inputs and self.is_text
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the declared output is a text."""
+        return self.output.get("type") == "string"
+
     def check_event(self, event: Any) -> None:
-        """Raise `CmError` (`InvalidEvent`) where Foundry would refuse the event, naming the field."""
-        found = datatypes.problem(self._event_checker, event, "event")
+        """Raise `CmError` (`InvalidEvent`) where Foundry would refuse the event, naming the field.
+
+        Where no inputs are declared, the handler gets the event as it is.
+        """
+        found = datatypes.problem(self._event_checker, event, "event") if self.inputs else None
         if found:
             what, fix = found
             raise CmError(
@@ -58,13 +78,15 @@ class Function:
 
     def result_problem(self, value: Any) -> tuple[str, str | None] | None:
         """What keeps a value from being the declared output, or None."""
+        if self.is_untyped:
+            return None
         return datatypes.problem(self._result_checker, value, "result")
 
     def sample_event(self, *, edge: bool = False) -> dict[str, Any]:
         """A valid event; with `edge`, extreme values and no field that may be left out."""
         return {
             item["name"]: datatypes.sample(item["dataType"], edge=edge)
-            for item in self.schema["inputs"]
+            for item in self.inputs
             if item.get("required", True) or not edge
         }
 
@@ -75,7 +97,7 @@ class Function:
 
     def signature(self) -> str:
         """The function in one line, such as `search(query: string, limit: integer) -> list[record]`."""
-        inputs = ", ".join(f"{i['name']}: {_short(i['dataType'])}" for i in self.schema["inputs"])
+        inputs = ", ".join(f"{i['name']}: {_short(i['dataType'])}" for i in self.inputs)
         return f"{self.name}({inputs}) -> {_short(self.output)}"
 
     def warnings(self) -> list[str]:
@@ -84,9 +106,9 @@ class Function:
         Each is measured with SDK 0.34 and described in docs/parity.md.
         """
         found = []
-        if not self.schema["inputs"]:
+        if not self.inputs:
             found.append("it declares no inputs: annotate the event with a dataclass of your own")
-        for item in self.schema["inputs"]:
+        for item in self.inputs:
             found += _type_warnings(item["dataType"], f"event.{item['name']}", incoming=True)
         found += _type_warnings(self.output, "result", incoming=False)
         return [f"{self.name}: {text}" for text in found]
@@ -127,53 +149,80 @@ def _empty(data_type: datatypes.DataType, path: str) -> list[str]:
 
 
 def read_result(function: Function | None, body: bytes, chunks: int) -> Any:
-    """The value in a posted result; `function` is None where the module declares no functions.
+    """The value in a posted result; `function` is None where nothing is declared of it.
 
-    The SDK streams a result as JSON documents with nothing between them, and posts a failure as an
-    ordinary result, `{"exception": ...}` or `{"error": ...}`
-    (`compute_modules.client.internal_query_client`, SDK 0.34). A streamed result came in `chunks`,
-    one for each item; any other has 0. Raises `CmError` where the result is a failure, is not JSON,
-    or does not match the declared output.
+    The Python SDK streams a result as JSON documents with nothing between them, the TypeScript SDK as
+    the bare text. A streamed result came in `chunks`, one for each item; any other has 0. Raises
+    `CmError` where the result is a failure, is not JSON, or does not match the declared output.
     """
     streamed = chunks > 0
-    documents = _documents(body)
+    text = _decoded(body)
+    try:
+        documents = _documents(text)
+    except CmError:
+        if streamed and (function is None or function.is_text):
+            return text
+        raise
+    if not documents and not streamed:
+        raise CmError("The result is empty, not JSON", code="InvalidResult", fix="Return a value.")
+    if documents and (failure := envelopes.failure(documents[-1], _accepts(function, streamed))):
+        raise _handler_failure(failure)
+    if streamed:
+        return _stream(function, documents, text, chunks)
+    value = documents[0] if len(documents) == 1 else documents
+    if function and (found := function.result_problem(value)):
+        raise _mismatch(function, found)
+    return value
+
+
+def _accepts(function: Function | None, streamed: bool) -> Callable[[Any], bool]:
+    """Whether a value may be a result: the whole one, or an item of a stream."""
+    if function is None:
+        return lambda _value: False
+
+    def fits(value: Any) -> bool:
+        one_of_them = streamed and function.is_list and not function.result_problem([value])
+        return one_of_them or not function.result_problem(value)
+
+    return fits
+
+
+def _stream(function: Function | None, documents: list[Any], text: str, chunks: int) -> Any:
+    """The value of a streamed result: the items, or the text that they make up together."""
+    undeclared = function is None or function.is_untyped
+    if function and function.is_text and not undeclared:
+        pieces = all(isinstance(item, str) for item in documents)
+        return "".join(documents) if pieces else text
     if chunks > len(documents) > 0 and any(isinstance(item, int | float) for item in documents):
+        if undeclared:
+            return text
         raise CmError(
-            f"The {chunks} streamed items run together: as {body[:40]!r} nobody can tell them apart",
+            f"The {chunks} streamed items run together: as {text[:40].encode()!r} nobody can tell "
+            "them apart",
             fix="Stream text or records, not bare numbers.",
             code="InvalidResult",
         )
-    if not documents and not streamed:
-        raise CmError("The result is empty, not JSON", code="InvalidResult", fix="Return a value.")
     whole = documents[0] if len(documents) == 1 else documents
-    declared = function.output if function else {}
-    failed = documents[-1] if documents else None
-    if isinstance(failed, dict) and len(failed) == 1 and _is_envelope(failed, declared):
-        raise _handler_failure(str(next(iter(failed.values()))))
-    if function is None:
+    if function is None or not (found := function.result_problem(whole)):
         return whole
-    found = function.result_problem(whole)
-    if found and function.is_list and streamed:
-        whole = documents
-        found = function.result_problem(whole)
-    if found:
-        what, fix = found
-        raise CmError(
-            f"{function.name} gave a result that does not match its declared output: {what}",
-            fix=fix
-            or f"Return what the handler's return annotation says: {_short(function.output)}.",
-            code="InvalidResult",
-        )
-    return whole
+    # A stream declares the list of its items, or (in TypeScript) one of them.
+    if not function.result_problem(documents):
+        return documents
+    if len(documents) != 1 and not any(map(function.result_problem, documents)):
+        return documents
+    raise _mismatch(function, found)
 
 
-def _is_envelope(result: dict[str, Any], declared: datatypes.DataType) -> bool:
-    """Whether a result is the SDK's failure envelope, not a record that declares such a field."""
-    key = next(iter(result))
-    if key not in ("exception", "error") or not isinstance(result[key], str):
-        return False
-    record = datatypes.items_of(declared) if declared.get("type") == "list" else declared
-    return key not in record.get("anonymousCustomType", {}).get("fields", {})
+def _mismatch(function: Function, found: tuple[str, str | None]) -> CmError:
+    what, fix = found
+    advice = f"Return what the handler's return annotation says: {_short(function.output)}."
+    if function.is_text:
+        advice += " Without an annotation the SDK declares text."
+    return CmError(
+        f"{function.name} gave a result that does not match its declared output: {what}",
+        fix=fix or advice,
+        code="InvalidResult",
+    )
 
 
 def _handler_failure(text: str) -> CmError:
@@ -190,16 +239,20 @@ def _handler_failure(text: str) -> CmError:
     )
 
 
-def _documents(body: bytes) -> list[Any]:
-    """The JSON documents in a body, which may stand one after the other with nothing between."""
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _decoded(body: bytes) -> str:
     try:
-        text = body.decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError:
         raise CmError(
             f"The result is {len(body)} bytes that are not JSON", code="InvalidResult"
         ) from None
-    documents, position = [], 0
+
+
+def _documents(text: str) -> list[Any]:
+    """The JSON documents in a text, which may stand one after the other with nothing between."""
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    documents: list[Any] = []
+    position = 0
     while position < len(text):
         if text[position].isspace():
             position += 1

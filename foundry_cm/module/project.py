@@ -28,6 +28,7 @@ class Settings(Record, frozen=True, kw_only=True):
     concurrency: Annotated[int, Meta(ge=1)] = 1
     data: dict[str, str] = field(default_factory=dict)
     enrollment_host: str = ""
+    env: tuple[str, ...] = ()
     image: str = ""
     image_budget_mb: Amount | None = None
     max_megabytes: Amount = 100
@@ -122,6 +123,11 @@ class Project:
     def application(self) -> bool:
         """Whether it has application permissions: a service user of its own on the platform."""
         return self.settings.permissions == "application"
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """Variables that are passed on to the module: `NAME=VALUE`, or `NAME` for this shell's."""
+        return self.settings.env
 
     @property
     def data(self) -> dict[str, str]:

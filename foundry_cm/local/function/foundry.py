@@ -3,83 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.local.function.hints import worker_died
-from foundry_cm.local.function.jobs import JobQueue
-from foundry_cm.local.function.server import create_app
+from foundry_cm.errors import FAILURE, USAGE, CmError
+from foundry_cm.local.function.declared import Declared
+from foundry_cm.local.function.jobs import Job, JobQueue
+from foundry_cm.local.function.payloads import Answer, Event, event_too_large
+from foundry_cm.local.function.server import OLDER_PORT, create_app
+from foundry_cm.local.function.settings import Settings, check_mode
+from foundry_cm.local.function.workers import watch_workers
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
 from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.local.site import Run, Site, is_pipeline
-from foundry_cm.module.functions import Function, half_pair, read_result
-from foundry_cm.module.project import Project
-from foundry_cm.module.resources import FILE as RESOURCES
+from foundry_cm.local.site import Site
+from foundry_cm.module.functions import Function
 
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
 
+__all__ = ["CallResult", "LocalFoundry", "Settings", "check_mode"]
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Run):
-    """How a module is run: all that `cm serve` lets its user choose."""
-
-    replicas: int = 1
-    concurrency: int = 1
-    # The field guide's figure for one call, each way; Foundry publishes none.
-    max_megabytes: float = 100.0
-    # Calls through TypeScript functions must take less than five minutes (foundry docs: functions).
-    timeout_seconds: float = 300.0
-    port: int = 0
-    restart: bool = True
-    # Whether it has application permissions: then it sees what lies in `data/` on the platform.
-    application: bool = False
-    # The kinds of the folders there that are said, and not found by what they hold.
-    data: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, project: Project, **chosen: Any) -> Settings:
-        """What `pyproject.toml` says of a module, but for what is chosen here."""
-        asked: dict[str, Any] = {
-            "folder": project.folder,
-            "max_megabytes": project.max_megabytes,
-            "timeout_seconds": project.timeout_seconds,
-            "application": project.application,
-            "data": project.data,
-        }
-        return cls(**(asked | chosen))
-
-
-def check_mode(folder: Path) -> None:
-    """Raise `CmError` where the module in a folder is known to be a pipeline."""
-    if is_pipeline(folder):
-        raise CmError(
-            f"This module is a pipeline, which answers no calls: {RESOURCES} names its inputs "
-            "and outputs",
-            where=str(folder),
-            fix="A pipeline is run by: cm run",
-            code="NotAFunction",
-            exit_code=USAGE,
-        )
+# How long a client that asks for work again may take to declare its functions meanwhile.
+DECLARE_SECONDS = 1.0
+# How long a replica may go on with its calls when it is to end; Foundry publishes no figure.
+GRACE_SECONDS = 30.0
+# What the TypeScript SDK prints when it gets a job that it will never answer.
+_NO_LISTENER = "No listener for query type: "
 
 
 @dataclass(frozen=True)
 class CallResult:
     """The answer to a call; times in seconds, as seen by the local Foundry."""
 
-    value: Any
+    answer: Answer
     job_id: str
     replica: int
     seconds: float
     queued_seconds: float
+
+    @property
+    def value(self) -> Any:
+        """The result as a JSON value."""
+        return self.answer.value
 
 
 class LocalFoundry:
@@ -96,15 +67,24 @@ class LocalFoundry:
         self.reporter = reporter or Reporter()
         self.jobs = JobQueue(settings.concurrency)
         self.max_bytes = int(settings.max_megabytes * 1e6)
-        self.functions: dict[str, Function] = {}
-        self.schemas: list[Any] | None = None
+        self.declarations = Declared()
         self.address = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
-        self._site = Site(settings, self.reporter)
+        self._site = Site(settings, _Listening(self))
         self._modules: dict[str, int] = {}
         self._changed = asyncio.Condition()
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def functions(self) -> dict[str, Function]:
+        """The functions that the module declared, by name."""
+        return self.declarations.functions
+
+    @property
+    def schemas(self) -> list[Any] | None:
+        """The schemas as the module posted them; None before it did."""
+        return self.declarations.schemas
 
     @property
     def replicas(self) -> list[Replica]:
@@ -130,6 +110,8 @@ class LocalFoundry:
         self.address = await self._site.listen(
             create_app(self), self.settings.port, handler_cancellation=True
         )
+        if self.settings.plain:
+            await self._listen_plainly()
         platform_address = await self._site.listen(platform)
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
@@ -147,7 +129,7 @@ class LocalFoundry:
                 restart=self.settings.restart,
                 declares=True,
             )
-        self._watch = asyncio.create_task(self._watch_workers())
+        self._watch = asyncio.create_task(watch_workers(self.replicas, self.jobs))
 
     def _platform(self) -> web.Application:
         """The platform as the module sees it: with its data, or closed to a module without permissions."""
@@ -164,21 +146,54 @@ class LocalFoundry:
         self.registry = platform[REGISTRY]
         return platform
 
+    async def _listen_plainly(self) -> None:
+        try:
+            await self._site.listen_plainly(create_app(self, older=True), OLDER_PORT)
+        except CmError:
+            self.reporter.noted(
+                f"Port {OLDER_PORT} is taken: the older protocol, which the Java SDK speaks, is not served."
+            )
+
     async def _stop(self) -> None:
         if self._watch:
             self._watch.cancel()
         gone = CmError("The local Foundry was stopped", code="Stopped")
         for replica in self.replicas:
+            self.jobs.hold_back(replica.index)
             self.jobs.drop(replica.index, gone)
         self.jobs.drop_queued(gone)
         await self._site.close()
 
-    async def reload(self, why: str) -> None:
-        """Start every replica anew; calls that one of them holds are answered with an error."""
+    def remove_if_killed(self, note: Path, text: str) -> None:
+        """Have a file removed, as long as it has this text, when this process is killed."""
+        self._site.guard.note(note, text)
+
+    async def drain(self, seconds: float = GRACE_SECONDS) -> None:
+        """Hand out no more calls, and wait for those that run, at most so many seconds."""
         for replica in self.replicas:
-            await replica.stop()
-            self.jobs.drop(replica.index, CmError(f"The call was cut off: {why}", code="Reloaded"))
-            replica.start()
+            self.jobs.hold_back(replica.index)
+        await asyncio.gather(*(self.jobs.finished(r.index, seconds) for r in self.replicas))
+
+    async def reload(self, why: str, seconds: float = GRACE_SECONDS) -> None:
+        """Start every replica anew, once its calls are answered.
+
+        Those that take longer than so many seconds are answered with an error.
+        """
+        for replica in self.replicas:
+            self.jobs.hold_back(replica.index)
+            try:
+                await self.jobs.finished(replica.index, seconds)
+                await replica.stop()
+                cut_off = CmError(f"The call was cut off: {why}", code="Reloaded")
+                self.jobs.drop(replica.index, cut_off)
+                replica.start()
+            finally:
+                self.jobs.let_go(replica.index)
+
+    @property
+    def running(self) -> int:
+        """How many calls replicas work on that somebody waits for."""
+        return sum(len(self.jobs.awaited(replica.index)) for replica in self.replicas)
 
     # What the routes report (see `server.Runtime`).
 
@@ -186,34 +201,41 @@ class LocalFoundry:
         """The replica that a module token belongs to."""
         return self._modules.get(token)
 
-    def polled(self, replica: int) -> None:
-        """A replica asks for work: from now on it is responsive."""
-        if not self.replicas[replica].responsive:
-            self.replicas[replica].responsive = True
-            self.replicas[replica].workers = self.replicas[replica].live_workers()
+    def polled(self, replica: int) -> bool:
+        """A replica asks for work; one that has declared nothing yet does not wait for it.
+
+        The TypeScript SDK posts its schema once its first poll was answered.
+        """
+        asking = self.replicas[replica]
+        asking.polls += 1
+        if asking.declared:
+            self._is_responsive(asking)
+        elif asking.polls == 1:
+            return False
+        elif asking.polls == 2:
+            asyncio.get_running_loop().call_later(
+                DECLARE_SECONDS, self._is_responsive, asking, asking.starts
+            )
+        return True
+
+    def _is_responsive(self, replica: Replica, start: int | None = None) -> None:
+        if not replica.responsive and start in (None, replica.starts):
+            replica.responsive = True
+            replica.workers = replica.live_workers()
             self._notify()
 
     def declared(self, replica: int, schemas: list[Any]) -> None:
-        """A replica posted the schemas of its functions; a broken one is reported as its death is."""
-        self.replicas[replica].declared = True
-        try:
-            functions = [Function(schema) for schema in schemas]
-        except CmError as error:
-            self.reporter.died(replica, error, None)
-            return
-        warnings = [text for function in functions for text in function.warnings()]
-        if early := self.replicas[replica].early_traceback():
-            warnings.insert(
-                0,
-                f"the module raised while it was imported ({early.summary}, {early.where}) and the SDK "
-                "started it all the same: functions may be missing",
-            )
-        if not functions:
-            warnings.append("the module declares no functions")
-        if schemas != self.schemas or warnings:
-            self.reporter.declared(functions, warnings)
-        self.schemas = schemas
-        self.functions = {function.name: function for function in functions}
+        """A replica posted the schemas of its functions."""
+        posting = self.replicas[replica]
+        before, posting.declared = self.schemas, True
+        # One that asked for work first may serve more than it declares.
+        self.declarations.take(
+            schemas, broken=posting.early_traceback(), complete=posting.polls == 0
+        )
+        if schemas != before or self.declarations.warnings:
+            self.reporter.declared(list(self.functions.values()), self.declarations.warnings)
+        if posting.polls:
+            self._is_responsive(posting)
         self._notify()
 
     def restarted(self, replica: int) -> list[str]:
@@ -250,72 +272,44 @@ class LocalFoundry:
         return False
 
     async def call(self, name: str, event: Any, timeout: float | None = None) -> CallResult:
-        """Call a function as Foundry would.
+        """Call a function as Foundry would; the event is a JSON value, or an `Event`.
 
         Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
         `HandlerFailed`, `InvalidResult`, `ResultTooLarge`, `TimedOut` (failure).
         """
         limit = self.settings.timeout_seconds if timeout is None else timeout
         began = time.perf_counter()
+        event = event if isinstance(event, Event) else Event.of(event)
+        if len(event.text) > self.max_bytes:
+            raise event_too_large(f"has {len(event.text) / 1e6:.1f} MB,", self.max_bytes)
         await self.ready(limit)
-        function = self._function(name)
-        self._check_event(function, event)
-        job = self.jobs.submit(name, event)
-        try:
-            done, _ = await asyncio.wait(
-                {job.answer}, timeout=max(0.0, limit - (time.perf_counter() - began))
-            )
-        except asyncio.CancelledError:
-            self.jobs.give_up(job)
-            raise
-        if not done:
-            self.jobs.give_up(job)
-            error = self._timed_out(job.replica, limit)
-            self._free_stuck(name, job.replica)
-            raise error
+        function = self.declarations.find(name)
+        await event.check(function)
+        job = self.jobs.submit(name, event.text)
+        await self._answered(job, limit, limit - (time.perf_counter() - began))
         posted = job.answer.result()
         ended = time.perf_counter()
         started = job.started_at or ended
         return CallResult(
-            value=read_result(function, posted.body, posted.chunks),
+            answer=await Answer.read(function, posted),
             job_id=job.id,
             replica=job.replica or 0,
             seconds=ended - started,
             queued_seconds=started - job.queued_at,
         )
 
-    def _function(self, name: str) -> Function | None:
-        """The declared function, or None where the module declares none at all."""
-        if self.schemas is None:
-            return None
-        if name not in self.functions:
-            raise CmError(
-                f'The module has no function "{name}"',
-                fix=near_miss(name, self.functions),
-                code="UnknownFunction",
-                exit_code=USAGE,
-            )
-        return self.functions[name]
-
-    def _check_event(self, function: Function | None, event: Any) -> None:
+    async def _answered(self, job: Job, limit: float, left: float) -> None:
+        """Wait for the answer of a job for what is left of a limit, and no longer."""
         try:
-            size = len(json.dumps(event, ensure_ascii=False, allow_nan=False).encode())
-        except UnicodeEncodeError:
-            raise CmError(
-                f"{half_pair(event)} holds half of a surrogate pair, which is no text",
-                code="InvalidEvent",
-                exit_code=USAGE,
-            ) from None
-        except (ValueError, RecursionError):
-            raise CmError(
-                "The event is not JSON: it holds a number that JSON lacks, or is nested too deeply",
-                code="InvalidEvent",
-                exit_code=USAGE,
-            ) from None
-        if size > self.max_bytes:
-            raise event_too_large(f"has {size / 1e6:.1f} MB,", self.max_bytes)
-        if function:
-            function.check_event(event)
+            done, _ = await asyncio.wait({job.answer}, timeout=max(0.0, left))
+        except asyncio.CancelledError:
+            self.jobs.give_up(job)
+            raise
+        if not done:
+            self.jobs.give_up(job)
+            error = self._timed_out(job.replica, limit)
+            self._free_stuck(job.function, job.replica)
+            raise error
 
     def _timed_out(self, replica: int | None, limit: float) -> CmError:
         if replica is None:
@@ -336,10 +330,22 @@ class LocalFoundry:
 
     def _died(self, index: int, error: CmError, delay: float | None) -> None:
         self.jobs.drop(index, error)
-        if not any(replica.alive for replica in self.replicas):
+        # A replica that had not come so far as to ask for work will hardly do so at its next start.
+        comes_back = delay is not None and self.replicas[index].served
+        if not comes_back and not any(replica.alive for replica in self.replicas):
             self.jobs.drop_queued(error)
         self.reporter.died(index, error, delay)
         self._notify()
+
+    def printed(self, replica: int, text: str) -> None:
+        """A replica printed a line, which may say that it will never answer a call."""
+        self.reporter.line(replica, text)
+        _, found, name = text.partition(_NO_LISTENER)
+        if not found:
+            return
+        for job in self.jobs.held(replica):
+            if job.function == name.strip():
+                self.jobs.finish(job.id, _no_listener(job.function, job.function in self.functions))
 
     def _free_stuck(self, function: str, index: int | None) -> None:
         """Start a replica again that is full of calls whose callers no longer wait.
@@ -361,24 +367,6 @@ class LocalFoundry:
             self.jobs.drop(index, stuck)
             self.reporter.died(index, stuck, 0)
 
-    async def _watch_workers(self) -> None:
-        """Answer the jobs of a replica whose pool of worker processes died under it.
-
-        The SDK's default pool starts new workers and forgets the job (measured with SDK 0.34);
-        Foundry would wait for its answer for up to 22 hours (README of the SDK).
-        """
-        while True:
-            await asyncio.sleep(1)
-            for replica in self.replicas:
-                if not replica.responsive:
-                    continue
-                workers = replica.live_workers()
-                if not self.jobs.held(replica.index):
-                    replica.workers = workers
-                elif replica.workers and not replica.workers & workers:
-                    replica.workers = workers
-                    self.jobs.drop(replica.index, worker_died())
-
     def _notify(self) -> None:
         async def wake() -> None:
             async with self._changed:
@@ -387,11 +375,18 @@ class LocalFoundry:
         self._wake = asyncio.get_running_loop().create_task(wake())
 
 
-def event_too_large(size: str, max_bytes: int) -> CmError:
-    """The refusal of an event over the limit; `size` is the verb of the sentence, with what is known."""
+class _Listening(Reporter):
+    """The reporter of a local Foundry, which hears of the lines first."""
+
+    def __init__(self, foundry: LocalFoundry) -> None:
+        self.line = foundry.printed  # type: ignore[method-assign]
+
+
+def _no_listener(name: str, declared: bool) -> CmError:
+    known = "declares it among its definitions, and" if declared else "neither declares nor"
     return CmError(
-        f"The event {size} over the limit of {max_bytes / 1e6:g} MB for one call",
-        fix="Send fewer items a call (batch), or pass a reference and let the module fetch the bytes.",
-        code="EventTooLarge",
-        exit_code=USAGE,
+        f'The module has no listener for "{name}": it {known} registers it nowhere',
+        fix=f'Register one: .register("{name}", ...)',
+        code="UnknownFunction",
+        exit_code=FAILURE if declared else USAGE,
     )

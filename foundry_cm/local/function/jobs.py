@@ -7,6 +7,7 @@ SDK 0.34), so the limit has to be kept on this side.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections import deque
@@ -33,7 +34,8 @@ class Job:
     """One call on its way: queued, held by a replica, then answered through `answer`."""
 
     function: str
-    query: object
+    # The event as a JSON text: a large one is not read in this process.
+    query: bytes
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     answer: asyncio.Future[Posted] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -48,21 +50,24 @@ class Job:
         if not self.answer.done():
             self.answer.set_exception(error.again())
 
-    def envelope(self) -> dict[str, object]:
+    def envelope(self) -> bytes:
         """The job as the runtime hands it out (documented: advanced-custom-client page)."""
-        return {
-            "type": "computeModuleJobV1",
-            "computeModuleJobV1": {
-                "jobId": self.id,
-                "queryType": self.function,
-                "query": self.query,
-                "temporaryCredentialsAuthToken": "",
-                "authHeader": "",
-                "userId": "",
-            },
+        about = {
+            "temporaryCredentialsAuthToken": "",
+            "authHeader": "",
+            "userId": "",
         }
+        # The part that is a JSON text already is put in, not read and written again.
+        job = b"%b, %b" % (self.flat()[:-1], json.dumps(about).encode()[1:])
+        return b'{"type": "computeModuleJobV1", "computeModuleJobV1": %b}' % job
+
+    def flat(self) -> bytes:
+        """The job as the older protocol hands it out (`ComputeModuleClient` of the Java SDK)."""
+        about = json.dumps({"jobId": self.id, "queryType": self.function}).encode()
+        return b'%b, "query": %b}' % (about[:-1], self.query)
 
 
+_HELD_BACK_SECONDS = 0.05
 # The SDK posts the rest of a generator that raised, which is nothing, as if it were the result.
 _BROKEN_STREAM = CmError(
     "The streamed result broke off: the handler raised after its first items",
@@ -78,7 +83,8 @@ class JobQueue:
         self.concurrency = concurrency
         self._queued: deque[Job] = deque()
         self._held: dict[str, Job] = {}
-        self._pollers: deque[tuple[int, asyncio.Future[Job]]] = deque()
+        self._pollers: deque[tuple[int, asyncio.Future[Job | None]]] = deque()
+        self._held_back: set[int] = set()
         # Answered or given up: a late result for one of these is accepted and dropped.
         self._past: deque[str] = deque(maxlen=10_000)
 
@@ -91,7 +97,7 @@ class JobQueue:
         """The jobs that a replica has fetched and not answered, oldest first."""
         return [job for job in self._held.values() if job.replica == replica]
 
-    def submit(self, function: str, query: object) -> Job:
+    def submit(self, function: str, query: bytes) -> Job:
         """Queue a call; its answer arrives in `job.answer`."""
         job = Job(function, query)
         self._queued.append(job)
@@ -106,15 +112,19 @@ class JobQueue:
 
     async def next_job(self, replica: int, seconds: float) -> Job | None:
         """The next job for a replica, or None when there is none for it within `seconds`."""
-        waiting: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        if replica in self._held_back:
+            # It asks again at once, and should not do so in a loop.
+            await asyncio.sleep(min(seconds, _HELD_BACK_SECONDS))
+            return None
+        waiting: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
         self._pollers.append((replica, waiting))
         self._hand_out()
         try:
             done, _ = await asyncio.wait({waiting}, timeout=seconds)
         except asyncio.CancelledError:
             # The replica hung up; a job that was on its way to it goes back to the front.
-            if waiting.done():
-                self._return(waiting.result())
+            if waiting.done() and (job := waiting.result()):
+                self.take_back(job)
             raise
         finally:
             self._pollers = deque(p for p in self._pollers if p[1] is not waiting)
@@ -123,6 +133,27 @@ class JobQueue:
     def hang_up(self, replica: int) -> None:
         """Hand nothing to the polls of a replica whose process was ended."""
         self._pollers = deque(poll for poll in self._pollers if poll[0] != replica)
+
+    def hold_back(self, replica: int) -> None:
+        """Hand a replica nothing more; its polls end at once without a job."""
+        self._held_back.add(replica)
+        for index, waiting in self._pollers:
+            if index == replica and not waiting.done():
+                waiting.set_result(None)
+
+    def let_go(self, replica: int) -> None:
+        """Hand a replica jobs again."""
+        self._held_back.discard(replica)
+
+    def awaited(self, replica: int) -> list[Job]:
+        """The jobs that a replica holds and somebody waits for."""
+        return [job for job in self.held(replica) if not job.answer.done()]
+
+    async def finished(self, replica: int, seconds: float) -> None:
+        """Wait until nobody waits for a job of a replica any more, at most so many seconds."""
+        waiting = [job.answer for job in self.awaited(replica)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
 
     def knows(self, job_id: str, replica: int) -> bool:
         """Whether a job of this id is with a replica, or was with any."""
@@ -160,8 +191,10 @@ class JobQueue:
         while self._queued:
             self._queued.popleft().fail(error)
 
-    def _return(self, job: Job) -> None:
-        self._held.pop(job.id, None)
+    def take_back(self, job: Job) -> None:
+        """Queue a job again that did not reach its replica."""
+        if self._held.pop(job.id, None) is None or job.answer.done():
+            return
         job.replica = job.started_at = None
         self._queued.appendleft(job)
         self._hand_out()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.function.jobs import JobQueue, Posted
+from foundry_cm.local.function.jobs import Job, JobQueue, Posted
 from foundry_cm.local.mounts import JOB_PATH, RESTART_PATH, RESULT_PATH, SCHEMA_PATH
 
 # The only figure ever published for how long the runtime holds a poll (documentation of the beta).
 LONG_POLL_SECONDS = 5.0
+# Where the older protocol is spoken, without TLS.
+OLDER_PORT = 8946
+_PIECE = 2**18
 
 
 class Runtime(Protocol):
@@ -24,8 +29,11 @@ class Runtime(Protocol):
     def replica_of(self, token: str) -> int | None:
         """The replica that a module token belongs to."""
 
-    def polled(self, replica: int) -> None:
-        """A replica asks for work: from now on it is responsive."""
+    def polled(self, replica: int) -> bool:
+        """A replica asks for work; gives whether it may wait for some.
+
+        The TypeScript SDK declares its functions after its first poll was answered.
+        """
 
     def declared(self, replica: int, schemas: list[Any]) -> None:
         """A replica posted the schemas of its functions."""
@@ -34,8 +42,12 @@ class Runtime(Protocol):
         """A replica says that it starts anew; gives the ids of the jobs that this drops."""
 
 
-def create_app(runtime: Runtime) -> web.Application:
-    """The application that serves the runtime's routes, and 404 for every other."""
+def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:
+    """The application that serves the runtime's routes, and 404 for every other.
+
+    `older`: the routes of the older protocol, which the Java SDK speaks on a port of its own
+    (`ComputeModuleClient`, April 2025): other paths, and the job without an envelope.
+    """
 
     def identify(request: web.Request) -> int:
         replica = runtime.replica_of(request.headers.get("Module-Auth-Token", ""))
@@ -43,11 +55,24 @@ def create_app(runtime: Runtime) -> web.Application:
             raise web.HTTPUnauthorized(text="The Module-Auth-Token header is missing or wrong.")
         return replica
 
-    async def get_job(request: web.Request) -> web.StreamResponse:
+    async def poll(request: web.Request, shape: Callable[[Job], bytes]) -> web.StreamResponse:
         replica = identify(request)
-        runtime.polled(replica)
+        if not runtime.polled(replica):
+            return web.Response(status=204)
         job = await runtime.jobs.next_job(replica, LONG_POLL_SECONDS)
-        return web.Response(status=204) if job is None else web.json_response(job.envelope())
+        if job is None:
+            return web.Response(status=204)
+        try:
+            return await send_json(request, shape(job))
+        except (ConnectionError, asyncio.CancelledError):
+            runtime.jobs.take_back(job)
+            raise
+
+    async def get_job(request: web.Request) -> web.StreamResponse:
+        return await poll(request, Job.envelope)
+
+    async def get_flat_job(request: web.Request) -> web.StreamResponse:
+        return await poll(request, Job.flat)
 
     async def post_result(request: web.Request) -> web.StreamResponse:
         replica = identify(request)
@@ -68,6 +93,8 @@ def create_app(runtime: Runtime) -> web.Application:
             schemas = json.loads(await request.read())
         except ValueError:
             schemas = None
+        if isinstance(schemas, dict) and "functionName" in schemas:
+            schemas = [schemas]
         if not isinstance(schemas, list):
             raise web.HTTPBadRequest(text="The body must be a JSON array of function schemas.")
         runtime.declared(replica, schemas)
@@ -78,11 +105,25 @@ def create_app(runtime: Runtime) -> web.Application:
         return web.json_response(runtime.restarted(identify(request)))
 
     app = web.Application(client_max_size=2**26)
-    app.router.add_get(JOB_PATH, get_job)
-    app.router.add_post(f"{RESULT_PATH}/{{job_id}}", post_result)
-    app.router.add_post(SCHEMA_PATH, post_schemas)
-    app.router.add_post(RESTART_PATH, post_restart)
+    app.router.add_get("/job" if older else JOB_PATH, get_flat_job if older else get_job)
+    app.router.add_post(f"{'/results' if older else RESULT_PATH}/{{job_id}}", post_result)
+    app.router.add_post("/schemas" if older else SCHEMA_PATH, post_schemas)
+    app.router.add_post("/restart-notify" if older else RESTART_PATH, post_restart)
     return app
+
+
+async def send_json(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Answer with a JSON text; a large one goes in pieces, so that others have their turn between."""
+    if len(body) <= _PIECE:
+        return web.Response(body=body, content_type="application/json")
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    for start in range(0, len(body), _PIECE):
+        await response.write(body[start : start + _PIECE])
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
 
 
 async def _read(request: web.Request, max_bytes: int) -> Posted | None:
