@@ -12,9 +12,9 @@ from urllib.parse import quote
 import typer
 
 from foundry_cm.cli import session, terminal
-from foundry_cm.cli.console import milliseconds, say, say_next, show_json
+from foundry_cm.cli.console import label, milliseconds, say, say_next, show_json
 from foundry_cm.cli.note import running_panel
-from foundry_cm.cli.options import Command, Folder, finite
+from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module.events import parse_event
@@ -34,19 +34,16 @@ def call(
         str | None,
         typer.Option("--json", help="The event itself, as JSON."),
     ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            callback=finite, help="How long to wait for the answer, in seconds.  [default: 300]"
-        ),
-    ] = None,
+    timeout: Timeout = None,
+    port: Port = None,
+    env: Env = None,
     folder: Folder = Path(),
 ) -> None:
     """Call a function and print its result as JSON.
 
     Uses the module that cm serve runs in this folder, or starts the module for this one call.
     """
-    project = Project.read(folder)
+    project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
     value, where = _event(project, function, event, text)
     try:
@@ -54,7 +51,8 @@ def call(
         if panel:
             result = terminal.run(_ask_panel(panel, function, value, timeout))
         else:
-            result = terminal.run(_start_and_call(project, command or [], function, value, timeout))
+            start = session.Start(project, command or [], port=port, timeout=timeout)
+            result = terminal.run(_start_and_call(start, function, value))
     except CmError as error:
         if error.code == "InvalidEvent":
             error.where = where
@@ -71,14 +69,14 @@ async def _ask_panel(panel: str, function: str, event: Any, timeout: float | Non
     return answer["result"]
 
 
-async def _start_and_call(
-    project: Project, command: list[str], function: str, event: Any, timeout: float | None
-) -> Any:
+async def _start_and_call(start: session.Start, function: str, event: Any) -> Any:
     began = time.perf_counter()
-    async with session.started(project, command, terminal.Output()) as foundry:
+    async with start.foundry(terminal.Output()) as foundry:
         await foundry.ready()
         ready = time.perf_counter() - began
-        result = await foundry.call(function, event, timeout)
+        for text in foundry.declarations.of_import:
+            label("warning: ", text, style="bold yellow")
+        result = await foundry.call(function, event, start.seconds_left())
     say(
         f"{function} answered in {milliseconds(result.seconds)}; "
         f"the module took {milliseconds(ready)} to start",

@@ -9,8 +9,9 @@ import typer
 
 from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import say_next, show_json
-from foundry_cm.cli.options import Command, Folder
+from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
 from foundry_cm.errors import USAGE, CmError, near_miss
+from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 
@@ -22,10 +23,16 @@ def event(
         bool,
         typer.Option("--edge", help="Extreme values, and no field that may be left out."),
     ] = False,
+    timeout: Timeout = None,
+    port: Port = None,
+    env: Env = None,
     folder: Folder = Path(),
 ) -> None:
     """Print a valid event, made from the types that the function declares."""
-    schemas = terminal.run(session.posted_schemas(Project.read(folder), command or []))
+    project = Project.read(folder).passing(env or [])
+    check_mode(project.folder)
+    start = session.Start(project, command or [], port=port, timeout=timeout)
+    schemas = terminal.run(session.posted_schemas(start, at_server=not command))
     functions = {item.name: item for item in map(Function, schemas)}
     if function not in functions:
         raise CmError(
@@ -33,6 +40,13 @@ def event(
             fix=near_miss(function, functions),
             code="UnknownFunction",
             exit_code=USAGE,
+        )
+    if not functions[function].inputs:
+        raise CmError(
+            f"{function} declares no inputs, so no event can be made for it",
+            fix="With the Python SDK, annotate the event with a dataclass of your own. As it is, the "
+            "function takes any JSON.",
+            code="NoInputs",
         )
     show_json(functions[function].sample_event(edge=edge))
     say_next(f"cm call {function} --event FILE", "calls it with the event in FILE")

@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,10 +43,13 @@ class Note(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def announced(folder: Path, panel: str, secret: str) -> Iterator[None]:
+def announced(
+    folder: Path, panel: str, secret: str, if_killed: Callable[[Path, str], None]
+) -> Iterator[None]:
     """Leave a note of the running server in the module's folder while the block runs.
 
-    Where another server has left one, that one stays: `cm call` goes to the first.
+    Where another server has left one, that one stays: `cm call` goes to the first. `if_killed` is told
+    of the note and its text, and sees to it when nobody else can.
     """
     place = folder / FOLDER
     check_no_link(folder, place / FILE)
@@ -57,6 +60,7 @@ def announced(folder: Path, panel: str, secret: str) -> Iterator[None]:
     me = psutil.Process()
     note = msgspec.json.encode(Note(panel, me.pid, me.create_time(), secret)).decode()
     try:
+        if_killed(place / FILE, note)
         make_ignored(place)
         replace_text(place / FILE, note, mode=0o600)
     except OSError as error:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from foundry_cm.local.addresses import RUNTIME_PORT
+
 
 def finite(seconds: float | None) -> float | None:
     """A time that ends; click's own limits let infinity and NaN through."""
@@ -53,5 +55,31 @@ EngineOptions = Annotated[
         metavar="[-- OPTION ...]",
         help="Further options of the engine's own build command.",
         show_default=False,
+    ),
+]
+
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        "-e",
+        metavar="NAME[=VALUE]",
+        help="A variable that the module gets besides Foundry's; a name alone takes its value here.",
+        show_default=False,
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        callback=finite,
+        help="How long to wait, in seconds, from the start of the module.  [default: 300]",
     ),
 ]

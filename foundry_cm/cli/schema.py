@@ -11,9 +11,11 @@ import typer
 
 from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import say, say_next, show_json
-from foundry_cm.cli.options import Command, Folder
+from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
 from foundry_cm.errors import FAILURE, USAGE, CmError
+from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module import datatypes
+from foundry_cm.module.files import replace_text
 from foundry_cm.module.project import Project
 
 COMMITTED = "schema.json"
@@ -28,6 +30,9 @@ def schema(
         ),
     ] = False,
     write: Annotated[bool, typer.Option("--write", help=f"Write it to {COMMITTED}.")] = False,
+    timeout: Timeout = None,
+    port: Port = None,
+    env: Env = None,
     folder: Folder = Path(),
 ) -> None:
     """Print exactly what the SDK posts to Foundry.
@@ -39,14 +44,14 @@ def schema(
         raise CmError(
             "Both --diff and --write were given", fix="Give one of them.", exit_code=USAGE
         )
-    project = Project.read(folder)
+    project = Project.read(folder).passing(env or [])
+    check_mode(project.folder)
     committed = project.folder / COMMITTED
     before = _read(committed) if diff else []
-    after = terminal.run(session.posted_schemas(project, command or []))
+    start = session.Start(project, command or [], port=port, timeout=timeout)
+    after = terminal.run(session.posted_schemas(start, at_server=not command))
     if write:
-        draft = committed.with_suffix(".json.draft")
-        draft.write_text(json.dumps(after, indent=2) + "\n", encoding="utf-8")
-        draft.replace(committed)
+        replace_text(committed, json.dumps(after, indent=2) + "\n")
         say(f"Wrote {COMMITTED}", "green")
         say_next("cm schema --diff", "compares the module with it")
     elif diff:

@@ -16,14 +16,14 @@ import typer
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Folder
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
-from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
-from foundry_cm.local.site import bind
+from foundry_cm.local.addresses import free_port
+from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 from foundry_cm.module.watch import changed_files, check_syntax
@@ -31,8 +31,7 @@ from foundry_cm.module.watch import changed_files, check_syntax
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
 
-# The port of the real runtime; the panel's is free to choose.
-RUNTIME_PORT, PANEL_PORT = 8945, 8947
+PANEL_PORT = 8947
 SHOWN_ITEMS = 5
 
 
@@ -56,12 +55,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]"
-        ),
-    ] = None,
+    port: Port = None,
     panel_port: Annotated[
         int | None,
         typer.Option(
@@ -86,6 +80,7 @@ def serve(
         ),
     ] = None,
     engine: Engine = None,
+    env: Env = None,
     folder: Folder = Path(),
 ) -> None:
     """Run the module under the local Foundry, until Ctrl-C.
@@ -93,19 +88,20 @@ def serve(
     The module talks to it through the official SDK, as it does to the real one. Nothing listens
     beyond this machine.
     """
-    project = Project.read(folder)
+    project = Project.read(folder).passing(env or [])
     settings = Settings.of(
         project,
         command=[] if container else project.command(command or []),
         replicas=replicas or project.replicas,
         concurrency=concurrency or project.concurrency,
-        port=_free(RUNTIME_PORT) if port is None else port,
+        port=port,
+        older=True,
         max_megabytes=max_megabytes or project.max_megabytes,
     )
     if container:
         settings = _in_container(settings, container, engine)
         reload = False
-    wanted_panel = _free(PANEL_PORT) if panel_port is None else panel_port
+    wanted_panel = free_port(PANEL_PORT) if panel_port is None else panel_port
     asyncio.run(_serve(project, settings, wanted_panel, reload))
 
 
@@ -122,15 +118,6 @@ def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settin
     )
 
 
-def _free(preferred: int) -> int:
-    """The preferred port, or 0 (any free one) where another program has it."""
-    try:
-        bind(preferred).close()
-    except CmError:
-        return 0
-    return preferred
-
-
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
     stop = terminal.told_to_stop()
     foundry = LocalFoundry(settings, _Terminal(settings.replicas))
@@ -140,14 +127,34 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
     try:
         async with foundry:
             _show_banner(foundry, panel)
-            with announced(project.folder, panel, secret):
+            with announced(project.folder, panel, secret, foundry.remove_if_killed):
                 reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
                 await stop.wait()
-                say("stopping")
                 if reloading:
                     reloading.cancel()
+                await _drain(foundry, stop)
     finally:
         await runner.cleanup()
+
+
+async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
+    """Let the calls that run come to their end; who is told to stop a second time does so at once."""
+    if not foundry.running:
+        say("stopping")
+        return
+    say(
+        f"stopping once {_calls(foundry.running)} answered, in {GRACE_SECONDS:g} s at most; "
+        "Ctrl-C stops at once"
+    )
+    stop.clear()
+    ended = [asyncio.create_task(foundry.drain()), asyncio.create_task(stop.wait())]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in ended:
+        waiting.cancel()
+
+
+def _calls(number: int) -> str:
+    return "1 call is" if number == 1 else f"{number} calls are"
 
 
 async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:

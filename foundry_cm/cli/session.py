@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
+from foundry_cm.cli.console import say
 from foundry_cm.cli.note import running_panel
 from foundry_cm.errors import FAILURE, CmError
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
@@ -44,27 +46,58 @@ async def ask(panel: str, method: str, path: str, body: bytes | None = None) -> 
     return answer
 
 
-def started(project: Project, command: Sequence[str], reporter: Reporter) -> LocalFoundry:
-    """A local Foundry for one occasion: one replica, not started again when it dies."""
-    settings = Settings.of(project, command=project.command(command), restart=False)
-    return LocalFoundry(settings, reporter)
+class Start:
+    """A module that is started for one occasion: one replica, not started again when it dies.
 
-
-async def posted_schemas(project: Project, command: Sequence[str]) -> list[Any]:
-    """The schemas that the module posts, from the running server or from a start for this purpose.
-
-    Raises `CmError` where the module dies first, or asks for work without having posted any.
+    `timeout` is how long all of it may take, from now on.
     """
-    panel = None if command else running_panel(project.folder)
-    if panel:
-        schemas = await ask(panel, "GET", "/api/schemas")
-    else:
-        async with started(project, command, Reporter()) as foundry:
-            await foundry.ready()
-            schemas = foundry.schemas
-    if schemas is None:
-        raise CmError(
-            "The module declares no functions: it never posted a schema",
-            fix="With the Python SDK, @function and typed handlers post one by themselves.",
+
+    def __init__(
+        self,
+        project: Project,
+        command: Sequence[str],
+        *,
+        port: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        limit = project.timeout_seconds if timeout is None else timeout
+        self.settings = Settings.of(
+            project,
+            command=project.command(command),
+            restart=False,
+            port=port,
+            older=True,
+            timeout_seconds=limit,
         )
-    return list(schemas)
+        self._began = time.monotonic()
+
+    def foundry(self, reporter: Reporter) -> LocalFoundry:
+        """The local Foundry that runs it."""
+        return LocalFoundry(self.settings, reporter)
+
+    def seconds_left(self) -> float:
+        """How much of the time is left, and a little at least."""
+        return max(0.1, self.settings.timeout_seconds - (time.monotonic() - self._began))
+
+
+class _Silent(Reporter):
+    """Shows nothing of the module, but what the local Foundry has to say of itself."""
+
+    def noted(self, text: str) -> None:
+        say(text, "yellow")
+
+
+async def posted_schemas(start: Start, *, at_server: bool) -> list[Any]:
+    """The schemas that the module posts: to the server that runs it, or from a start for this purpose.
+
+    Raises `CmError` where the module dies first, asks for work without having posted any, or has
+    posted those of half a module.
+    """
+    panel = running_panel(start.settings.folder) if at_server else None
+    if panel:
+        return list(
+            await ask(panel, "GET", f"/api/schemas?timeout={start.settings.timeout_seconds}")
+        )
+    async with start.foundry(_Silent()) as foundry:
+        await foundry.ready()
+        return foundry.declarations.whole()

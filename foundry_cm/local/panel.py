@@ -59,8 +59,9 @@ def create_app(
             }
         )
 
-    async def schemas(_request: web.Request) -> web.StreamResponse:
+    async def schemas(request: web.Request) -> web.StreamResponse:
         try:
+            await foundry.ready(_timeout(request))
             return web.json_response(foundry.declarations.whole())
         except CmError as error:
             return _failure(error)

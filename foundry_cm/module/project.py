@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
+from msgspec.structs import replace
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.places import Place, read_file
@@ -63,6 +64,10 @@ class Project:
             dict[str, Any], read_file(place.file).get("tool", {}), Place(place.file, ("tool",))
         )
         return cls(folder, as_record(Settings, tools.get("foundry-cm", {}), place))
+
+    def passing(self, variables: Sequence[str]) -> Project:
+        """The module with further variables passed on to it; see `env`."""
+        return Project(self.folder, replace(self.settings, env=(*self.settings.env, *variables)))
 
     def command(self, given: Sequence[str] = ()) -> list[str]:
         """The command that runs the module: as given, as set, or `python src/app.py`.

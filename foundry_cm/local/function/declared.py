@@ -39,10 +39,16 @@ class Declared:
             else:
                 self.functions[function.name] = function
                 self.warnings += function.warnings()
-        if broken:
-            self.warnings.insert(0, f"the module {_raised(broken)}: functions may be missing")
+        self.warnings = self.of_import + self.warnings
         if not schemas:
             self.warnings.append("the module declares no functions")
+
+    @property
+    def of_import(self) -> list[str]:
+        """What is to be said of a module that has raised and goes on."""
+        if self._broken is None:
+            return []
+        return [f"the module {_raised(self._broken)}: functions may be missing"]
 
     def find(self, name: str) -> Function | None:
         """The function of a name; None where the module may have it without having declared it.

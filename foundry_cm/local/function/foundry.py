@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from foundry_cm.errors import FAILURE, USAGE, CmError
+from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
 from foundry_cm.local.function.declared import Declared
 from foundry_cm.local.function.jobs import Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
-from foundry_cm.local.function.server import OLDER_PORT, create_app
+from foundry_cm.local.function.server import create_app
 from foundry_cm.local.function.settings import Settings, check_mode
 from foundry_cm.local.function.workers import watch_workers
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
@@ -27,7 +28,7 @@ from foundry_cm.module.functions import Function
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
 
-__all__ = ["CallResult", "LocalFoundry", "Settings", "check_mode"]
+__all__ = ["GRACE_SECONDS", "CallResult", "LocalFoundry", "Settings", "check_mode"]
 
 # How long a client that asks for work again may take to declare its functions meanwhile.
 DECLARE_SECONDS = 1.0
@@ -106,12 +107,7 @@ class LocalFoundry:
         credentials = self.tokens.register() if self.settings.application else {}
         platform = self._platform()
         mounts = self._site.open()
-        # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
-        self.address = await self._site.listen(
-            create_app(self), self.settings.port, handler_cancellation=True
-        )
-        if self.settings.plain:
-            await self._listen_plainly()
+        await self._listen()
         platform_address = await self._site.listen(platform)
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
@@ -146,13 +142,22 @@ class LocalFoundry:
         self.registry = platform[REGISTRY]
         return platform
 
-    async def _listen_plainly(self) -> None:
-        try:
-            await self._site.listen_plainly(create_app(self, older=True), OLDER_PORT)
-        except CmError:
-            self.reporter.noted(
-                f"Port {OLDER_PORT} is taken: the older protocol, which the Java SDK speaks, is not served."
-            )
+    async def _listen(self) -> None:
+        port = self.settings.port
+        if port is None:
+            port = free_port(RUNTIME_PORT)
+        # A poll is cancelled when its replica hangs up, so that no job goes to a dead process.
+        self.address = await self._site.listen(create_app(self), port, handler_cancellation=True)
+        if port != self.settings.port and not port:
+            self.reporter.noted(f"Port {RUNTIME_PORT} is taken: the runtime is {self.address}.")
+        if self.settings.older:
+            try:
+                await self._site.listen_plainly(create_app(self, older=True), OLDER_PORT)
+            except CmError:
+                self.reporter.noted(
+                    f"Port {OLDER_PORT} is taken: clients of the older protocol, which is plain http "
+                    "there, get no answer from here."
+                )
 
     async def _stop(self) -> None:
         if self._watch:

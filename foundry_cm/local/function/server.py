@@ -15,8 +15,6 @@ from foundry_cm.local.mounts import JOB_PATH, RESTART_PATH, RESULT_PATH, SCHEMA_
 
 # The only figure ever published for how long the runtime holds a poll (documentation of the beta).
 LONG_POLL_SECONDS = 5.0
-# Where the older protocol is spoken, without TLS.
-OLDER_PORT = 8946
 _PIECE = 2**18
 
 

@@ -22,9 +22,10 @@ class Settings(Run):
     max_megabytes: float = 100.0
     # Calls through TypeScript functions must take less than five minutes (foundry docs: functions).
     timeout_seconds: float = 300.0
-    # The port of the runtime. The older protocol is served only where its own port is wanted.
-    port: int = 0
-    plain: bool = False
+    # The port of the runtime; None is that of the real one, or a free one where it is taken. The older
+    # protocol has a port of its own, and is served only where that is wanted.
+    port: int | None = 0
+    older: bool = False
     restart: bool = True
     # Whether it has application permissions: then it sees what lies in `data/` on the platform.
     application: bool = False
