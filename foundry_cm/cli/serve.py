@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foundry_cm.cli import reload as reloads
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
@@ -23,10 +23,9 @@ from foundry_cm.image.image import check_ref
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.addresses import free_port
-from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
-from foundry_cm.module.watch import changed_files, check_syntax
 
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
@@ -128,56 +127,15 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
         async with foundry:
             _show_banner(foundry, panel)
             with announced(project.folder, panel, secret, foundry.remove_if_killed):
-                reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
+                reloading = (
+                    asyncio.create_task(reloads.reload(foundry, project, stop)) if reload else None
+                )
                 await stop.wait()
                 if reloading:
                     reloading.cancel()
-                await _drain(foundry, stop)
+                await reloads.drain(foundry, stop)
     finally:
         await runner.cleanup()
-
-
-async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
-    """Let the calls that run come to their end; who is told to stop a second time does so at once."""
-    if not foundry.running:
-        say("stopping")
-        return
-    say(
-        f"stopping once {_calls(foundry.running)} answered, in {GRACE_SECONDS:g} s at most; "
-        "Ctrl-C stops at once"
-    )
-    stop.clear()
-    ended = [asyncio.create_task(foundry.drain()), asyncio.create_task(stop.wait())]
-    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    for waiting in ended:
-        waiting.cancel()
-
-
-def _calls(number: int) -> str:
-    return "1 call is" if number == 1 else f"{number} calls are"
-
-
-async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
-    async for files in changed_files(project.watched, stop):
-        names = _names(files, project.folder)
-        try:
-            check_syntax(files)
-        except CmError as error:
-            show_error(error)
-            say("The version before this change goes on answering.")
-            continue
-        say(f"{names} changed: starting the module anew", "cyan")
-        try:
-            await foundry.reload(f"{names} changed")
-        except CmError as error:
-            show_error(error)
-
-
-def _names(files: list[Path], folder: Path) -> str:
-    # Editors write beside a file and rename; what is gone already tells nobody anything.
-    files = [file for file in files if file.exists()] or files
-    shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
-    return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
@@ -41,6 +42,25 @@ def git(folder: Path, *words: str) -> str | None:
             exit_code=USAGE,
         )
     return done.stdout.rstrip() if done.returncode == 0 else None
+
+
+def ignored(folder: Path, paths: Iterable[Path]) -> set[Path]:
+    """Those of some paths that git ignores in a folder; none where there is no repository, or no git."""
+    # NUL ends each path in both directions. A repository's own program for watching files stays off.
+    asked = "\0".join(map(str, paths))
+    if not asked:
+        return set()
+    try:
+        done = subprocess.run(
+            ("git", "-c", "core.fsmonitor=false", "check-ignore", "--stdin", "-z"),
+            cwd=folder,
+            input=os.fsencode(asked),
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return set()
+    return {Path(os.fsdecode(path)) for path in done.stdout.split(b"\0") if path}
 
 
 def _top(folder: Path) -> str:

@@ -1,16 +1,23 @@
-"""Watching a module's files, and refusing to reload what Python cannot even parse."""
+"""Watching a module's files: which changes are those of its code, and what Python cannot even parse."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from watchfiles import Change, DefaultFilter, awatch
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.git import ignored
 
 _LOOK_SECONDS = 0.5
+_PYTHON, _NODE = {".py"}, {".js", ".mjs", ".cjs", ".ts"}
+_NODE_PROGRAMS = {"node", "npm", "npx", "pnpm", "yarn", "bun", "deno", "tsx", "ts-node"}
+# What `cm` itself writes beside the code.
+_OWN = {"schema.json"}
 
 
 async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list[Path]]:
@@ -49,6 +56,60 @@ async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list
 
 def _sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
+
+
+class Code:
+    """The code of a module among its files: what it is, and what of it is new.
+
+    A module that writes beside itself, a log or a database, is not to be started again for that.
+    """
+
+    def __init__(self, folder: Path, watched: Path, command: Sequence[str]) -> None:
+        self._folder = folder
+        # In a folder that is for the source alone, what is not code belongs to it as well.
+        self._is_source = watched != folder
+        self._suffixes = _PYTHON | (_NODE if _runs_on_node(folder, command) else set())
+        self._named = {(folder / word).absolute() for word in command if (folder / word).is_file()}
+        self._known = {file: _digest(file) for file in _walk(watched) if self.holds(file)}
+
+    def holds(self, file: Path) -> bool:
+        """Whether a file is code: by its suffix, or because the command names it."""
+        return file.suffix in self._suffixes or file in self._named
+
+    def sort(self, files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+        """The files that have changed, without those that never count: code, and others of the source."""
+        own = {self._folder / name for name in _OWN}
+        files = [file for file in files if file not in own and not file.is_dir()]
+        skipped = ignored(self._folder, files)
+        counted = [file for file in files if file not in skipped]
+        code = [file for file in counted if self.holds(file) and self._is_new(file)]
+        others = [file for file in counted if not self.holds(file)]
+        return code, others if self._is_source else []
+
+    def _is_new(self, file: Path) -> bool:
+        """Whether it has another content than when it was seen last."""
+        before, now = self._known.get(file), _digest(file)
+        self._known[file] = now
+        return before != now
+
+
+def _runs_on_node(folder: Path, command: Sequence[str]) -> bool:
+    programs = {Path(word).stem.lower() for word in command}
+    return bool(programs & _NODE_PROGRAMS) or (folder / "package.json").is_file()
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    skipped = {*DefaultFilter.ignore_dirs, "site-packages"}
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in skipped and name[0] != "."]
+        yield from (Path(here, name) for name in files)
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

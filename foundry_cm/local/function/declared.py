@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from foundry_cm.errors import USAGE, CmError, near_miss
+from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss
 from foundry_cm.module.functions import Function
 from foundry_cm.module.tracebacks import Failure
 
@@ -100,3 +100,14 @@ class Declared:
 def _raised(failure: Failure) -> str:
     place = f", {failure.where}" if failure.where else ""
     return f"raised while it was imported ({failure.summary}{place}) and the SDK started it all the same"
+
+
+def no_listener(name: str, declared: bool) -> CmError:
+    """The failure of a call to a function that the TypeScript SDK serves no listener for."""
+    known = "declares it among its definitions, and" if declared else "neither declares nor"
+    return CmError(
+        f'The module has no listener for "{name}": it {known} registers it nowhere',
+        fix=f'Register one: .register("{name}", ...)',
+        code="UnknownFunction",
+        exit_code=FAILURE if declared else USAGE,
+    )

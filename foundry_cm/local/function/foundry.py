@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from foundry_cm.errors import FAILURE, USAGE, CmError
+from foundry_cm.errors import CmError
 from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
-from foundry_cm.local.function.declared import Declared
+from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.jobs import Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
 from foundry_cm.local.function.server import create_app
@@ -75,6 +75,7 @@ class LocalFoundry:
         self._site = Site(settings, _Listening(self))
         self._modules: dict[str, int] = {}
         self._changed = asyncio.Condition()
+        self._settled = time.time()
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -200,6 +201,13 @@ class LocalFoundry:
         """How many calls replicas work on that somebody waits for."""
         return sum(len(self.jobs.awaited(replica.index)) for replica in self.replicas)
 
+    def at_rest_since(self) -> float | None:
+        """Since when (`time.time`) no replica starts or works on a call; None while one does."""
+        for replica in self.replicas:
+            if self.jobs.held(replica.index) or (replica.alive and not replica.responsive):
+                return None
+        return max(self._settled, self.jobs.finished_last)
+
     # What the routes report (see `server.Runtime`).
 
     def replica_of(self, token: str) -> int | None:
@@ -226,6 +234,7 @@ class LocalFoundry:
     def _is_responsive(self, replica: Replica, start: int | None = None) -> None:
         if not replica.responsive and start in (None, replica.starts):
             replica.responsive = True
+            self._settled = time.time()
             replica.workers = replica.live_workers()
             self._notify()
 
@@ -334,6 +343,7 @@ class LocalFoundry:
     # Deaths.
 
     def _died(self, index: int, error: CmError, delay: float | None) -> None:
+        self._settled = time.time()
         self.jobs.drop(index, error)
         # A replica that had not come so far as to ask for work will hardly do so at its next start.
         comes_back = delay is not None and self.replicas[index].served
@@ -350,7 +360,7 @@ class LocalFoundry:
             return
         for job in self.jobs.held(replica):
             if job.function == name.strip():
-                self.jobs.finish(job.id, _no_listener(job.function, job.function in self.functions))
+                self.jobs.finish(job.id, no_listener(job.function, job.function in self.functions))
 
     def _free_stuck(self, function: str, index: int | None) -> None:
         """Start a replica again that is full of calls whose callers no longer wait.
@@ -385,13 +395,3 @@ class _Listening(Reporter):
 
     def __init__(self, foundry: LocalFoundry) -> None:
         self.line = foundry.printed  # type: ignore[method-assign]
-
-
-def _no_listener(name: str, declared: bool) -> CmError:
-    known = "declares it among its definitions, and" if declared else "neither declares nor"
-    return CmError(
-        f'The module has no listener for "{name}": it {known} registers it nowhere',
-        fix=f'Register one: .register("{name}", ...)',
-        code="UnknownFunction",
-        exit_code=FAILURE if declared else USAGE,
-    )

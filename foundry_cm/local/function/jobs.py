@@ -85,6 +85,7 @@ class JobQueue:
         self._held: dict[str, Job] = {}
         self._pollers: deque[tuple[int, asyncio.Future[Job | None]]] = deque()
         self._held_back: set[int] = set()
+        self.finished_last = 0.0
         # Answered or given up: a late result for one of these is accepted and dropped.
         self._past: deque[str] = deque(maxlen=10_000)
 
@@ -171,6 +172,7 @@ class JobQueue:
         if job is None:
             return
         self._past.append(job_id)
+        self.finished_last = time.time()
         if isinstance(answer, CmError):
             job.fail(answer)
         elif job.interrupted and answer.streamed:
