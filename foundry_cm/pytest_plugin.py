@@ -15,8 +15,16 @@ from foundry_cm.testing import Foundry, Pipeline, told
 
 @pytest.fixture(scope="session")
 def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
-    """The module in pytest's root folder, running under the local Foundry for all tests."""
-    running = Foundry(request.config.rootpath)
+    """The module whose tests these are, running under the local Foundry for all of them."""
+    folders = {
+        _module_of(item.path, request.config)
+        for item in request.session.items
+        if "foundry" in getattr(item, "fixturenames", ())
+    }
+    if len(folders) > 1:
+        named = ", ".join(sorted(map(str, folders)))
+        pytest.fail(f"The fixture runs one module; test these one by one: {named}", pytrace=False)
+    running = Foundry(folders.pop() if folders else request.config.rootpath)
     try:
         running.__enter__()
     except CmError as error:
@@ -30,8 +38,22 @@ def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
 
 @pytest.fixture
 def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Pipeline:
-    """The pipeline module in pytest's root folder, with a copy of its `data/` and no outputs yet."""
-    folder = request.config.rootpath
+    """The pipeline module whose test this is, with a copy of its `data/` and no outputs yet."""
+    folder = _module_of(request.path, request.config)
     if (folder / "data").is_dir():
         shutil.copytree(folder / "data", tmp_path / "data", symlinks=True)
     return Pipeline(folder, tmp_path)
+
+
+def _module_of(test: Path, config: pytest.Config) -> Path:
+    """The folder of the module that a test belongs to, wherever pytest was started."""
+    return next(filter(_is_module, test.parents), config.rootpath)
+
+
+def _is_module(folder: Path) -> bool:
+    if (folder / "src" / "app.py").is_file():
+        return True
+    try:
+        return "[tool.foundry-cm" in (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False

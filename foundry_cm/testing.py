@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,11 @@ from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
     from foundry_cm.local.pipeline import pipeline as pipelines
+
+
+# What a module of the template says to its caller, and prints with the traceback.
+_JOB = re.compile(r"failed on job [\w-]+")
+_LATE_SECONDS, _SHOWN_LINES = 1.0, 40
 
 
 class CallFailed(AssertionError):
@@ -113,12 +120,17 @@ class Foundry:
         """The result of one call as JSON data; `timeout` in seconds.
 
         Raises `EventRefused` for an event (or function name) that Foundry would refuse, and
-        `CallFailed` for everything that goes wrong after that.
+        `CallFailed` for everything that goes wrong after that, with what the module printed meanwhile.
         """
+        before = self._log.count
         try:
             return self._run(self.local.call(function, event, timeout)).value
         except CmError as error:
-            raise _as_test_error(error) from None
+            failure = _as_test_error(error)
+            # A note, since the message is what a caller in Foundry gets to read.
+            if isinstance(failure, CallFailed) and (printed := self._log.since(before, error.what)):
+                failure.add_note(f"The module printed:\n{printed}")
+            raise failure from None
 
     def _run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -144,10 +156,29 @@ def _as_test_error(error: CmError) -> Exception:
 class _Log(Reporter):
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=1000)
+        self.count = 0
         self.warnings: list[str] = []
 
     def line(self, replica: int, text: str) -> None:
         self.lines.append(text)
+        self.count += 1
+
+    def since(self, before: int, failure: str) -> str:
+        """What was printed since that many lines; of the job that a failure names, where it names one.
+
+        A line can arrive later than the result that it tells of.
+        """
+        job = _JOB.search(failure)
+        deadline = time.monotonic() + _LATE_SECONDS
+        while True:
+            lines = list(self.lines)
+            new = lines[max(0, len(lines) - (self.count - before)) :]
+            of_job = next((n for n, line in enumerate(new) if job and job[0] in line), None)
+            if job is None or of_job is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        shown = new[of_job:][:_SHOWN_LINES] if of_job is not None else new[-_SHOWN_LINES:]
+        return printable("\n".join(shown), lines=True)
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         self.warnings = list(warnings)
