@@ -12,6 +12,7 @@ from aiohttp import web
 
 from foundry_cm.errors import CmError
 from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
+from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.jobs import Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
@@ -23,6 +24,7 @@ from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Site
+from foundry_cm.module import tracebacks
 from foundry_cm.module.functions import Function
 
 if TYPE_CHECKING:
@@ -236,6 +238,7 @@ class LocalFoundry:
             replica.responsive = True
             self._settled = time.time()
             replica.workers = replica.live_workers()
+            replica.forked_threads = replica.threads_before_fork()
             self._notify()
 
     def declared(self, replica: int, schemas: list[Any]) -> None:
@@ -270,10 +273,9 @@ class LocalFoundry:
             async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(self._ready_or_failed), limit)
         except TimeoutError:
-            raise CmError(
-                f"The module did not ask for work within {limit:g} s",
-                fix="Its last line must start the SDK: start_compute_module() or the template's start().",
-                code="NotReady",
+            output = [line for replica in self.replicas for line in replica.output]
+            raise hints.not_ready(
+                limit, self.settings.command, self.settings.folder, output
             ) from None
 
     def _ready_or_failed(self) -> bool:
@@ -304,8 +306,12 @@ class LocalFoundry:
         posted = job.answer.result()
         ended = time.perf_counter()
         started = job.started_at or ended
+        try:
+            answer = await Answer.read(function, posted)
+        except CmError as error:
+            raise hints.of_failure(error, name, function, self.settings.folder) from None
         return CallResult(
-            answer=await Answer.read(function, posted),
+            answer=answer,
             job_id=job.id,
             replica=job.replica or 0,
             seconds=ended - started,
@@ -321,24 +327,26 @@ class LocalFoundry:
             raise
         if not done:
             self.jobs.give_up(job)
-            error = self._timed_out(job.replica, limit)
-            self._free_stuck(job.function, job.replica)
-            raise error
+            raise await self._timed_out(job, limit)
 
-    def _timed_out(self, replica: int | None, limit: float) -> CmError:
-        if replica is None:
+    async def _timed_out(self, job: Job, limit: float) -> CmError:
+        if job.replica is None or job.started_at is None:
             busy = sum(len(self.jobs.held(r.index)) for r in self.replicas)
             return CmError(
                 f"No replica was free within {limit:g} s: {busy} jobs run, {self.jobs.queued} wait",
                 fix="Raise --replicas or --concurrency, or make the calls shorter.",
                 code="TimedOut",
             )
-        return CmError(
-            f"No answer within {limit:g} s, though the module is still running",
-            fix="If every call hangs: a model loaded before the SDK forks its process pool does that; "
-            "start with ConcurrencyType.THREAD_POOL.",
-            code="TimedOut",
-        )
+        replica, seconds = self.replicas[job.replica], time.perf_counter() - job.started_at
+        stuck = self._is_stuck(replica)
+        # Python tells where it stands only as it ends.
+        stack = None
+        if stuck or self.settings.once:
+            stack = tracebacks.of_dump(await replica.stacks())
+        error = hints.timed_out(job.function, limit, seconds, stack, replica.forked_threads)
+        if stuck:
+            self._free(replica, hints.stuck(replica.index, job.function, error))
+        return error
 
     # Deaths.
 
@@ -362,25 +370,19 @@ class LocalFoundry:
             if job.function == name.strip():
                 self.jobs.finish(job.id, no_listener(job.function, job.function in self.functions))
 
-    def _free_stuck(self, function: str, index: int | None) -> None:
-        """Start a replica again that is full of calls whose callers no longer wait.
-
-        Kinder than Foundry on purpose: there such a replica can be busy for up to 22 hours.
-        """
-        if index is None or not self.settings.restart:
-            return
-        replica, held = self.replicas[index], self.jobs.held(index)
+    def _is_stuck(self, replica: Replica) -> bool:
+        """Whether a replica that is started again when it dies is full of calls nobody waits for."""
+        held = self.jobs.held(replica.index)
         full = len(held) >= self.settings.concurrency
-        if full and all(job.answer.cancelled() for job in held) and not replica.debugged:
-            stuck = CmError(
-                f"Replica {index} is stuck in {function}: nobody waits for its calls any more",
-                fix="Let the handler give up in time: Foundry itself may wait for up to 22 hours.",
-                code="Stuck",
-            )
-            replica.kill()
-            self.jobs.hang_up(index)
-            self.jobs.drop(index, stuck)
-            self.reporter.died(index, stuck, 0)
+        unwanted = all(job.answer.cancelled() for job in held)
+        return self.settings.restart and full and unwanted and not replica.debugged
+
+    def _free(self, replica: Replica, stuck: CmError) -> None:
+        """Start a replica again, kinder than Foundry on purpose: there it can be busy for 22 hours."""
+        replica.kill()
+        self.jobs.hang_up(replica.index)
+        self.jobs.drop(replica.index, stuck)
+        self.reporter.died(replica.index, stuck, 0)
 
     def _notify(self) -> None:
         async def wake() -> None:
