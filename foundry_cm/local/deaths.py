@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from foundry_cm.errors import CmError
@@ -22,8 +23,9 @@ def ending(lines: Sequence[str], command: Sequence[str], folder: Path) -> traceb
     scripts = [folder / word for word in command if word.endswith(".py")]
     if failure and failure.entry and scripts:
         entry = (folder / failure.entry).resolve()
-        return failure if entry in [script.resolve() for script in scripts] else None
-    return failure
+        if entry not in [script.resolve() for script in scripts]:
+            return None
+    return failure and replace(failure, fix=known_mend(failure))
 
 
 def death(
@@ -43,7 +45,7 @@ def death(
         return CmError(
             f"{what}: {failure.summary}",
             where=failure.where,
-            fix=known_mend(failure, folder),
+            fix=failure.fix,
             details=failure.trimmed,
             code="ModuleDied",
         )
@@ -68,7 +70,7 @@ def death(
     )
 
 
-def known_mend(failure: tracebacks.Failure, folder: Path) -> str | None:
+def known_mend(failure: tracebacks.Failure) -> str | None:
     """How to mend an exception whose cause is known for certain; None for all others."""
     what = failure.summary
     if "can't fork at interpreter shutdown" in what:
@@ -79,7 +81,7 @@ def known_mend(failure: tracebacks.Failure, folder: Path) -> str | None:
             f"in Foundry: {_START}"
         )
     file = (failure.where or "").rpartition(":")[0]
-    if what.startswith("NameError: ") and file and code.postpones_annotations(folder / file):
+    if what.startswith("NameError: ") and file and code.postpones_annotations(Path.cwd() / file):
         return (
             f"Take `from __future__ import annotations` out of {file}: the SDK reads the types as it "
             "registers a function, and they are only text then."

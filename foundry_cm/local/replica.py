@@ -145,26 +145,29 @@ class Replica:
         """What ended the module's own code before the functions were declared: the SDK started all the same."""
         return deaths.ending(self.output, self._launch.command, self._folder)
 
-    async def stacks(self) -> str:
-        """What its Python processes were at; it ends them to learn that.
+    async def stacks(self, *, again: bool = False) -> str:
+        """What its Python processes are at; it is ended for that, and started `again` where that is asked.
 
         Python's faulthandler, which the local Foundry switches on, writes the stacks of all threads
-        when the process is told to abort. Empty for other programs.
+        when a process is told to abort. Empty for other programs.
         """
-        pool = self.live_workers()
-        told = [process for process in self._python() if not pool or process.pid in pool]
-        self._hidden = []
-        for process in told:
+        process, pool = self._process, self.live_workers()
+        told = [each for each in self._python() if not pool or each.pid in pool]
+        self._killed, self._stopping, self._hidden = again, not again, []
+        for each in told:
             with contextlib.suppress(psutil.Error):
                 if sys.platform == "linux":
-                    process.rlimit(psutil.RLIMIT_CORE, (0, 0))
-                process.send_signal(signal.SIGABRT)
+                    each.rlimit(psutil.RLIMIT_CORE, (0, 0))
+                each.send_signal(signal.SIGABRT)
+        hidden = self._hidden
         for _ in range(_STACK_TRIES if told else 0):
             await asyncio.sleep(0.05)
-            if not any(process.is_running() and process.status() != "zombie" for process in told):
+            if not any(each.is_running() and each.status() != "zombie" for each in told):
                 await asyncio.sleep(0.1)
                 break
-        return "\n".join(self._hidden)
+        if self._process is process:
+            self._kill_group()
+        return "\n".join(hidden)
 
     def threads_before_fork(self) -> int:
         """How many threads it has besides the main one and those of the SDK's pool; 0 without workers."""

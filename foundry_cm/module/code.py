@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,34 +75,72 @@ class Handler:
 
     def imports(self, *packages: str) -> str | None:
         """The first of these packages that its file imports."""
-        found = set(_imported(self.tree))
+        found = set(_packages(self.tree))
         return next((package for package in packages if package in found), None)
 
 
-def find(folder: Path, name: str) -> Handler | None:
-    """The function of a name in a module's files; None where there is none, or more than one."""
-    found = [
-        Handler(file, node, tree)
-        for file, tree in _trees(folder)
-        for node in tree.body
-        if isinstance(node, FunctionNode) and node.name == name
-    ]
-    return found[0] if len(found) == 1 else None
+class Program:
+    """The files of a module that its command runs, as far as the command and their imports tell.
 
+    Without a script in the command they are all files of the folder.
+    """
 
-def registered(folder: Path) -> dict[str, Path]:
-    """The functions that a module's files register with the SDK's decorator, with their files."""
-    return {
-        node.name: file
-        for file, tree in _trees(folder)
-        for node in tree.body
-        if isinstance(node, FunctionNode) and any(map(_is_function, node.decorator_list))
-    }
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        self.folder = folder
+        scripts = [folder / word for word in command if word.endswith(".py")]
+        self.script = next(filter(Path.is_file, scripts), None)
 
+    def find(self, name: str) -> Handler | None:
+        """The function of a name; None where there is none, or more than one."""
+        found = [
+            Handler(file, node, tree)
+            for file, tree in self._trees()
+            for node in tree.body
+            if isinstance(node, FunctionNode) and node.name == name
+        ]
+        return found[0] if len(found) == 1 else None
 
-def uses_sdk(folder: Path) -> bool:
-    """Whether any file of a module imports the SDK, or the template's part that does."""
-    return any({"compute_modules", "cmkit"} & set(_imported(tree)) for _, tree in _trees(folder))
+    def registered(self) -> set[str]:
+        """The functions that are registered with the SDK's decorator."""
+        return {
+            node.name
+            for _, tree in self._trees()
+            for node in tree.body
+            if isinstance(node, FunctionNode) and any(map(_is_function, node.decorator_list))
+        }
+
+    def uses_sdk(self) -> bool:
+        """Whether any of its files imports the SDK, or the template's part that does."""
+        packages = {"compute_modules", "cmkit"}
+        return any(packages & set(_packages(tree)) for _, tree in self._trees())
+
+    def _trees(self) -> Iterator[tuple[Path, ast.Module]]:
+        for file in self._reached(self.script) if self.script else self._all():
+            if tree := _tree(file):
+                yield file, tree
+
+    def _reached(self, script: Path) -> Iterator[Path]:
+        """The script, and what it imports from beside it."""
+        todo, seen = [script], {script}
+        while todo and len(seen) < _MOST_FILES:
+            file = todo.pop()
+            yield file
+            tree = _tree(file)
+            for name in _imported(tree, file.parent, script.parent) if tree else ():
+                for found in (name.with_suffix(".py"), name / "__init__.py"):
+                    if found not in seen and found.is_file():
+                        seen.add(found)
+                        todo.append(found)
+
+    def _all(self) -> list[Path]:
+        files: list[Path] = []
+        for file in self.folder.rglob("*.py"):
+            parts = file.relative_to(self.folder).parts
+            if not any(part in _SKIPPED or part.startswith(".") for part in parts):
+                files.append(file)
+            if len(files) == _MOST_FILES:
+                break
+        return sorted(files)
 
 
 def postpones_annotations(file: Path) -> bool:
@@ -128,19 +167,6 @@ def is_caught(file: Path, line: int) -> bool:
     )
 
 
-def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    files = []
-    for file in folder.rglob("*.py"):
-        parts = file.relative_to(folder).parts
-        if not any(part in _SKIPPED or part.startswith(".") for part in parts):
-            files.append(file)
-        if len(files) == _MOST_FILES:
-            break
-    for file in sorted(files):
-        if tree := _tree(file):
-            yield file, tree
-
-
 def _tree(file: Path) -> ast.Module | None:
     try:
         found = file.stat()
@@ -154,7 +180,8 @@ def _tree(file: Path) -> ast.Module | None:
 @functools.lru_cache(maxsize=_MOST_FILES)
 def _parsed(file: Path, _changed: int) -> ast.Module | None:
     try:
-        return ast.parse(file.read_bytes())
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(file.read_bytes())
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 
@@ -200,10 +227,34 @@ def _last(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def _packages(tree: ast.Module) -> Iterator[str]:
     """The packages that a file imports, by their first names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module.partition(".")[0]
+
+
+def _imported(tree: ast.Module, package: Path, root: Path) -> Iterator[Path]:
+    """Where what a file imports may lie, without a suffix."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _along(root, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = root if not node.level else package
+            for _ in range(node.level - 1):
+                base = base.parent
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield from _along(base, [*parts, alias.name])
+
+
+def _along(base: Path, parts: list[str]) -> Iterator[Path]:
+    """A dotted name as a path, with each package on the way."""
+    for part in parts:
+        if not part.isidentifier():
+            return
+        base /= part
+        yield base

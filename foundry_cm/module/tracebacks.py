@@ -58,7 +58,8 @@ class Frame:
 class Failure:
     """What failed in one line, the last line of the reader's own code, and the frames above it.
 
-    `ends`: nothing can have caught it, so that it ended what runs from the file `entry`.
+    `ends`: nothing can have caught it, so that it ended what runs from the file `entry`. `fix`: how to
+    mend it, where its cause is known.
     """
 
     summary: str
@@ -66,6 +67,7 @@ class Failure:
     trimmed: str | None
     ends: bool = False
     entry: str | None = None
+    fix: str | None = None
 
 
 def is_in(text: str) -> bool:
@@ -134,7 +136,7 @@ def of_crash(text: str) -> list[Frame]:
 
 def trimmed(frames: list[Frame]) -> str | None:
     """Frames as lines of an error's details."""
-    return "\n".join(f"  {frame.shown}" for frame in frames) or None
+    return "\n".join(f"  {frame.shown}" for frame in frames if frame.line) or None
 
 
 def _failure(summary: str, frames: list[Frame], *, ends: bool, entry: str | None = None) -> Failure:

@@ -25,6 +25,7 @@ from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Site
 from foundry_cm.module import tracebacks
+from foundry_cm.module.code import Program
 from foundry_cm.module.functions import Function
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class LocalFoundry:
         self.reporter = reporter or Reporter()
         self.jobs = JobQueue(settings.concurrency)
         self.max_bytes = int(settings.max_megabytes * 1e6)
-        self.declarations = Declared()
+        self._program = Program(settings.folder, settings.command)
+        self.declarations = Declared(self._program)
         self.address = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
@@ -274,9 +276,7 @@ class LocalFoundry:
                 await asyncio.wait_for(self._changed.wait_for(self._ready_or_failed), limit)
         except TimeoutError:
             output = [line for replica in self.replicas for line in replica.output]
-            raise hints.not_ready(
-                limit, self.settings.command, self.settings.folder, output
-            ) from None
+            raise hints.not_ready(limit, self.settings.command, self._program, output) from None
 
     def _ready_or_failed(self) -> bool:
         if any(replica.responsive for replica in self.replicas):
@@ -309,7 +309,7 @@ class LocalFoundry:
         try:
             answer = await Answer.read(function, posted)
         except CmError as error:
-            raise hints.of_failure(error, name, function, self.settings.folder) from None
+            raise hints.of_failure(error, name, function, self._program) from None
         return CallResult(
             answer=answer,
             job_id=job.id,
@@ -332,20 +332,18 @@ class LocalFoundry:
     async def _timed_out(self, job: Job, limit: float) -> CmError:
         if job.replica is None or job.started_at is None:
             busy = sum(len(self.jobs.held(r.index)) for r in self.replicas)
-            return CmError(
-                f"No replica was free within {limit:g} s: {busy} jobs run, {self.jobs.queued} wait",
-                fix="Raise --replicas or --concurrency, or make the calls shorter.",
-                code="TimedOut",
-            )
+            return hints.none_free(limit, busy, self.jobs.queued)
         replica, seconds = self.replicas[job.replica], time.perf_counter() - job.started_at
-        stuck = self._is_stuck(replica)
-        # Python tells where it stands only as it ends.
         stack = None
-        if stuck or self.settings.once:
+        # Python tells where it stands only as it ends.
+        if stuck := self._is_stuck(replica):
+            stack = await self._free(replica)
+        elif self.settings.once and not replica.debugged:
             stack = tracebacks.of_dump(await replica.stacks())
+        limit = self.settings.timeout_seconds if self.settings.once else limit
         error = hints.timed_out(job.function, limit, seconds, stack, replica.forked_threads)
         if stuck:
-            self._free(replica, hints.stuck(replica.index, job.function, error))
+            self.reporter.died(replica.index, hints.stuck(replica.index, job.function, error), 0)
         return error
 
     # Deaths.
@@ -377,12 +375,17 @@ class LocalFoundry:
         unwanted = all(job.answer.cancelled() for job in held)
         return self.settings.restart and full and unwanted and not replica.debugged
 
-    def _free(self, replica: Replica, stuck: CmError) -> None:
-        """Start a replica again, kinder than Foundry on purpose: there it can be busy for 22 hours."""
-        replica.kill()
-        self.jobs.hang_up(replica.index)
-        self.jobs.drop(replica.index, stuck)
-        self.reporter.died(replica.index, stuck, 0)
+    async def _free(self, replica: Replica) -> list[tracebacks.Frame] | None:
+        """Start a replica again, kinder than Foundry on purpose: there it can be busy for 22 hours.
+
+        Gives the frames in which the handler stood.
+        """
+        self.jobs.hold_back(replica.index)
+        self.jobs.drop(replica.index, CmError("Nobody waited for the call", code="Stuck"))
+        try:
+            return tracebacks.of_dump(await replica.stacks(again=True))
+        finally:
+            self.jobs.let_go(replica.index)
 
     def _notify(self) -> None:
         async def wake() -> None:

@@ -20,17 +20,19 @@ _NAMED = re.compile(r"Object of type (?P<type>\w+) is not JSON serializable")
 _INSTEAD = {"set": "a list", "binary": "text, such as base64", "decimal": "text, or a float"}
 
 
-def of_failure(error: CmError, name: str, function: Function | None, folder: Path) -> CmError:
+def of_failure(
+    error: CmError, name: str, function: Function | None, program: code.Program
+) -> CmError:
     """A failed call of a function with the place of its handler, and a mend where the cause is known."""
     if error.code != "HandlerFailed":
         return error
-    handler = code.find(folder, name)
+    handler = program.find(name)
     found = error.again()
     if handler and not found.where:
         found.where = f"{_relative(handler.file)}:{handler.line}"
     if _UNSENDABLE in error.what or _NAMED.search(error.what):
         found.what, found.fix = _unsendable(error.what, name, function, handler)
-    elif fix := known_mend(tracebacks.Failure(error.what, error.where, None), folder):
+    elif fix := known_mend(tracebacks.Failure(error.what, error.where, None)):
         found.fix = fix
     return found
 
@@ -78,10 +80,12 @@ def _declared(function: Function) -> str | None:
     return next((kind for kind in kinds if kind in _INSTEAD), None)
 
 
-def not_ready(limit: float, command: Sequence[str], folder: Path, output: Sequence[str]) -> CmError:
+def not_ready(
+    limit: float, command: Sequence[str], program: code.Program, output: Sequence[str]
+) -> CmError:
     """The failure of a module that runs and asks for no work."""
     last = last_lines(output)
-    never = is_python(command) and not code.uses_sdk(folder)
+    never = is_python(command) and not program.uses_sdk()
     return CmError(
         f"The module did not ask for work within {limit:g} s"
         + ("; it printed last:" if last else " and printed nothing"),
@@ -91,6 +95,15 @@ def not_ready(limit: float, command: Sequence[str], folder: Path, output: Sequen
         else None,
         details=shown(last),
         code="NotReady",
+    )
+
+
+def none_free(limit: float, busy: int, queued: int) -> CmError:
+    """The failure of a call that no replica has taken."""
+    return CmError(
+        f"No replica was free within {limit:g} s: {busy} jobs run, {queued} wait",
+        fix="Raise --replicas or --concurrency, or make the calls shorter.",
+        code="TimedOut",
     )
 
 
