@@ -125,10 +125,16 @@ def _short(data_type: datatypes.DataType) -> str:
     return kind
 
 
+# What the SDK makes of JSON's own values, but not inside an Optional.
+_CONVERTED = {"timestamp", "date", "record", "decimal", "binary", "set"}
+
+
 def _type_warnings(data_type: datatypes.DataType, path: str, *, incoming: bool) -> list[str]:
     found = []
-    for place, kind in datatypes.flatten(data_type, path):
-        if kind == "optionalType" and incoming:
+    places = list(datatypes.flatten(data_type, path))
+    for place, kind in places:
+        inner = {each for other, each in places if other.startswith(f"{place}?")}
+        if kind == "optionalType" and incoming and inner & _CONVERTED:
             found.append(f"{place} is Optional: what is inside reaches the handler unconverted")
         if kind in ("set", "binary", "decimal") and not incoming:
             found.append(f"{place} is declared as {kind}: the SDK cannot send such a result")

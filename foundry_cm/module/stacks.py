@@ -64,7 +64,7 @@ def _summary(lines: list[str]) -> str:
     """The line that names the error: the first of its kind, or the first that says anything."""
     said = [line.strip() for line in lines if line.strip() and not line.startswith("    at ")]
     named = [line for line in said if _ERROR.match(line)]
-    return (named or said or ["failed"])[0].removeprefix("Uncaught ")
+    return (named or said or ["failed"])[0].removeprefix("Uncaught ").removesuffix(" {")
 
 
 def _place(place: str, line: str, name: str) -> Place:

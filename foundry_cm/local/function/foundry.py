@@ -376,10 +376,7 @@ class LocalFoundry:
         return self.settings.restart and full and unwanted and not replica.debugged
 
     async def _free(self, replica: Replica) -> list[tracebacks.Frame] | None:
-        """Start a replica again, kinder than Foundry on purpose: there it can be busy for 22 hours.
-
-        Gives the frames in which the handler stood.
-        """
+        """Start a replica again, and tell where it stood; in Foundry it can be busy for 22 hours."""
         self.jobs.hold_back(replica.index)
         self.jobs.drop(replica.index, CmError("Nobody waited for the call", code="Stuck"))
         try:
