@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundry_cm.errors import USAGE, CmError, printable
+from foundry_cm.errors import USAGE, CmError, near_miss, printable
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.functions import Function
@@ -103,6 +103,8 @@ class Foundry:
         registry = self.local.registry
         if registry is None:
             raise RuntimeError("The module has no application permissions: it sees no media set")
+        if media_set not in self.data:
+            raise LookupError(f"There is no data/{media_set}/. {near_miss(media_set, self.data)}")
         found = registry.media_set(self.data[media_set]).items()
         return {item.path: rid for rid, item in found.items()}
 

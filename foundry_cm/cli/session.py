@@ -65,6 +65,7 @@ class Start:
             project,
             command=project.command(command),
             restart=False,
+            once=True,
             port=port,
             older=True,
             timeout_seconds=limit,

@@ -73,6 +73,8 @@ class Mounts:
             # Node reads the CA from here: its SDK has no setting for it.
             "NODE_EXTRA_CA_CERTS": str(self.ca),
             "PYTHONUNBUFFERED": "1",
+            # A crash, and a call without an end, say where they stand.
+            "PYTHONFAULTHANDLER": "1",
             **_no_proxy(),
             **(self.sources.mount(self.root, self.ca) if self.sources else {}),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from foundry_cm.errors import CmError
+from foundry_cm.local import deaths
 from foundry_cm.local.guard import Guard, kill_session
 from foundry_cm.module import tracebacks
 
@@ -23,6 +25,11 @@ STOP_SECONDS = 2.0
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 8.0
 _KEPT_LINES = 200
 _LONGEST_LINE = 65536
+_STACK_TRIES = 40
+# How `multiprocessing` begins the traceback of a worker.
+_ORPHAN = re.compile(r"Process \w+-\d+:")
+# The main thread of a module with the SDK's default pool, and the three of `multiprocessing.pool.Pool`.
+_POOL_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Replica:
         self.polls = 0
         self.starts = 0
         self.workers: set[int] = set()
+        # How many threads it had of its own when the SDK forked its pool of workers.
+        self.forked_threads = 0
         self.failure: CmError | None = None
         self._launch = launch
         self._folder = folder
@@ -80,6 +89,8 @@ class Replica:
         self._guard = guard or Guard()
         self._process: subprocess.Popen[bytes] | None = None
         self._output: deque[str] = deque(maxlen=_KEPT_LINES)
+        # What it prints of its stacks and after its end, which is no output of the module.
+        self._hidden: list[str] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
         self._killed = False
@@ -125,10 +136,53 @@ class Replica:
         await asyncio.wait({self._supervisor})
         self._supervisor = None
 
+    @property
+    def output(self) -> list[str]:
+        """The last lines that it printed."""
+        return list(self._output)
+
     def early_traceback(self) -> tracebacks.Failure | None:
-        """A traceback printed before the functions were declared: the SDK started all the same."""
-        text = "\n".join(self._output)
-        return tracebacks.read(text) if tracebacks.is_in(text) else None
+        """What ended the module's own code before the functions were declared: the SDK started all the same."""
+        return deaths.ending(self.output, self._launch.command, self._folder)
+
+    async def stacks(self, *, again: bool = False) -> str:
+        """What its Python processes are at; it is ended for that, and started `again` where that is asked.
+
+        Python's faulthandler, which the local Foundry switches on, writes the stacks of all threads
+        when a process is told to abort. Empty for other programs.
+        """
+        process, pool = self._process, self.live_workers()
+        told = [each for each in self._python() if not pool or each.pid in pool]
+        self._killed, self._stopping, self._hidden = again, not again, []
+        for each in told:
+            with contextlib.suppress(psutil.Error):
+                if sys.platform == "linux":
+                    each.rlimit(psutil.RLIMIT_CORE, (0, 0))
+                each.send_signal(signal.SIGABRT)
+        hidden = self._hidden
+        for _ in range(_STACK_TRIES if told else 0):
+            await asyncio.sleep(0.05)
+            if not any(each.is_running() and each.status() != "zombie" for each in told):
+                await asyncio.sleep(0.1)
+                break
+        if self._process is process:
+            self._kill_group()
+        return "\n".join(hidden)
+
+    def threads_before_fork(self) -> int:
+        """How many threads it has besides the main one and those of the SDK's pool; 0 without workers."""
+        with contextlib.suppress(psutil.Error):
+            if self.workers and self._process:
+                return max(0, psutil.Process(self._process.pid).num_threads() - _POOL_THREADS)
+        return 0
+
+    def _python(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._process.pid) if self._process else None
+            found = [parent, *parent.children(recursive=True)] if parent else []
+            return [each for each in found if each.name().startswith("python")]
+        except psutil.Error:
+            return []
 
     @property
     def debugged(self) -> bool:
@@ -159,6 +213,7 @@ class Replica:
         self.starts += 1
         self.workers = set()
         self._output.clear()
+        self._hidden = None
         self._on_start()
         self._launch.before()
         try:
@@ -237,33 +292,19 @@ class Replica:
             transport.close()
 
     def _take(self, text: str) -> None:
+        if self._hidden is None and not self.alive and _ORPHAN.fullmatch(text):
+            # All that comes from here on is of workers whose pool is gone, and says only that.
+            self._hidden = []
+        if self._hidden is not None:
+            self._hidden.append(text)
+            return
         self._output.append(text)
         self._on_line(self.index, text)
 
     def _explain_death(self) -> CmError:
-        code = self._process.returncode if self._process else None
-        how = f"exited with code {code}"
-        if code is not None and code < 0:
-            how = f"was killed by {_signal_name(-code)}"
-        text = "\n".join(self._output)
-        when = "" if self.declared else " before it declared its functions"
-        if tracebacks.is_in(text):
-            failure = tracebacks.read(text)
-            return CmError(
-                f"The module {how}{when}: {failure.summary}",
-                where=failure.where,
-                details=failure.trimmed,
-                code="ModuleDied",
-            )
-        last = [line for line in self._output if line.strip()][-5:]
-        return CmError(
-            f"The module {how}{when}" + (f": {last[-1]}" if last else " and printed nothing"),
-            details="\n".join(f"  {line}" for line in last[:-1]) or None,
-            # Only a program that came to its end without a failure lacks the line.
-            fix=None
-            if self.declared or code != 0
-            else "Its last line must start the SDK: start_compute_module() or the template's start().",
-            code="ModuleDied",
+        status = self._process.returncode if self._process else None
+        return deaths.death(
+            status, self.output, self._launch.command, self._folder, declared=self.declared
         )
 
     def _kill_group(self) -> None:
@@ -289,13 +330,6 @@ class _Line:
         text = self._kept.decode("utf-8", "replace").rstrip("\r")
         more = self.size - len(self._kept)
         return f"{text} ... ({more:,} bytes more)" if more else text
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Event:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module import datatypes, envelopes, tracebacks
+from foundry_cm.module.depth import DEEPEST, is_too_deep
 
 
 @dataclass
@@ -125,10 +126,16 @@ def _short(data_type: datatypes.DataType) -> str:
     return kind
 
 
+# What the SDK makes of JSON's own values, but not inside an Optional.
+_CONVERTED = {"timestamp", "date", "record", "decimal", "binary", "set"}
+
+
 def _type_warnings(data_type: datatypes.DataType, path: str, *, incoming: bool) -> list[str]:
     found = []
-    for place, kind in datatypes.flatten(data_type, path):
-        if kind == "optionalType" and incoming:
+    places = list(datatypes.flatten(data_type, path))
+    for place, kind in places:
+        inner = {each for other, each in places if other.startswith(f"{place}?")}
+        if kind == "optionalType" and incoming and inner & _CONVERTED:
             found.append(f"{place} is Optional: what is inside reaches the handler unconverted")
         if kind in ("set", "binary", "decimal") and not incoming:
             found.append(f"{place} is declared as {kind}: the SDK cannot send such a result")
@@ -259,6 +266,8 @@ def _documents(text: str) -> list[Any]:
             continue
         try:
             document, position = decoder.raw_decode(text, position)
+        except RecursionError:
+            raise _too_deep() from None
         except json.JSONDecodeError as error:
             raise CmError(
                 f"The result is not JSON: {error.msg} at character {error.pos} of "
@@ -266,7 +275,18 @@ def _documents(text: str) -> list[Any]:
                 code="InvalidResult",
             ) from None
         documents.append(document)
+    # Few brackets are no deep nesting, and to count them costs little.
+    if text.count("[") + text.count("{") > DEEPEST and any(map(is_too_deep, documents)):
+        raise _too_deep()
     return documents
+
+
+def _too_deep() -> CmError:
+    return CmError(
+        f"The result is nested more than {DEEPEST} deep",
+        fix="Return lists and records that lie side by side.",
+        code="InvalidResult",
+    )
 
 
 def _refuse_constant(name: str) -> float:

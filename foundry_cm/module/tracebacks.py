@@ -1,34 +1,84 @@
-"""Python tracebacks cut down to the frames that their reader can change."""
+"""Tracebacks of Python and stacks of Node, cut down to the frames that their reader can change."""
 
 from __future__ import annotations
 
+import linecache
 import re
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+)(, in .*)?$')
+from foundry_cm.module import stacks
+from foundry_cm.module.code import is_caught
+
+_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+)(, in (?P<name>.*))?$')
 _HEAD = "Traceback (most recent call last):"
-_FOREIGN = ("site-packages", "dist-packages", "<frozen", "<string>")
+# The frames of a group of exceptions stand behind a bar.
+_BAR = re.compile(r"^ *[|+] ?", re.MULTILINE)
+# How Python says that a function of `atexit` raised, which is where the SDK runs without a start.
+_EXIT_HOOK = re.compile(r"(Exception ignored in atexit callback.*|Error in atexit.*)\n\Z")
+_FOREIGN = ("site-packages", "dist-packages", "node_modules", "<frozen", "<string>")
 _LIBRARY = re.compile(r"[/\\]lib[/\\]python3\.\d+[/\\]")
 
 
 @dataclass(frozen=True)
+class Frame:
+    """One place of a stack: file, line, the function, and the code where it is shown."""
+
+    file: str
+    line: int
+    name: str = ""
+    code: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place as editors and terminals link it, below the working directory where it lies there."""
+        return f"{_relative(self.file)}:{self.line}" if self.line else _relative(self.file)
+
+    @property
+    def shown(self) -> str:
+        """The place and its code, or its function where the code cannot be read."""
+        code = self.code or linecache.getline(self.file, self.line).strip() or self.name
+        return f"{self.where}  {code}".rstrip()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is of Python, Node, a package or the template: it says less than the call into it."""
+        standard = sysconfig.get_path("stdlib")
+        return (
+            self.file.startswith(("<", "node:", "internal/"))
+            or any(part in self.file for part in _FOREIGN)
+            or "cmkit" in Path(self.file).parts
+            or self.file.startswith(standard)
+            or bool(_LIBRARY.search(self.file))
+        )
+
+
+@dataclass(frozen=True)
 class Failure:
-    """What failed in one line, the last line of the reader's own code, and the frames above it."""
+    """What failed in one line, the last line of the reader's own code, and the frames above it.
+
+    `ends`: nothing can have caught it, so that it ended what runs from the file `entry`. `fix`: how to
+    mend it, where its cause is known.
+    """
 
     summary: str
     where: str | None
     trimmed: str | None
+    ends: bool = False
+    entry: str | None = None
+    fix: str | None = None
 
 
 def is_in(text: str) -> bool:
-    """Whether a text holds a traceback."""
+    """Whether a text holds a traceback of Python."""
     return _HEAD in text or any(_FRAME.match(line) for line in text.splitlines())
 
 
 def read(text: str) -> Failure:
     """The last traceback in a text such as a module's output or the SDK's failure envelope."""
+    if "Exception Group Traceback" in text:
+        text = _BAR.sub("", text)
     before, head, body = text.rpartition(_HEAD)
     if not head:
         # Python shows a file that it cannot parse without the heading.
@@ -37,42 +87,83 @@ def read(text: str) -> Failure:
     if not head:
         return Failure(text.strip().rstrip(":"), None, None)
     frames, last = _split(body)
-    own = [frame for frame in frames if not _is_foreign(frame[0])]
-    shown = own or frames[-1:]
-    where = f"{_relative(shown[-1][0])}:{shown[-1][1]}" if shown else None
+    outer = next((frame for frame in frames if not frame.file.startswith("<frozen")), None)
+    at_top = outer is not None and outer.name in ("<module>", "") and not _caught(outer)
     summary = last or before.strip() or "failed"
-    lines = [f"  {_relative(file)}:{line}{code}" for file, line, code in shown]
-    return Failure(summary, where, "\n".join(lines) or None)
+    if at_top and outer:
+        return _failure(summary, frames, ends=True, entry=outer.file)
+    return _failure(summary, frames, ends=bool(_EXIT_HOOK.search(before)))
 
 
-def _split(body: str) -> tuple[list[tuple[str, str, str]], str]:
-    """The frames of a traceback as (file, line, code), and the exception's own first line."""
-    frames: list[tuple[str, str, str]] = []
+def of_end(text: str) -> Failure | None:
+    """What ended a program that failed by itself, from its output; None where that is not to be told.
+
+    A traceback that the program wrote of a failure that it caught is no reason.
+    """
+    if found := stacks.of_node(text):
+        return _failure(found.summary, [Frame(*each) for each in found.frames], ends=True)
+    if not is_in(text):
+        return None
+    failure = read(text)
+    return failure if failure.ends else None
+
+
+def of_dump(text: str) -> list[Frame] | None:
+    """The reader's own frames that a handler stands in, the outermost first, from what faulthandler wrote.
+
+    Of each thread only what the SDK has called counts. Empty where no handler was entered, None where
+    nothing was written.
+    """
+    threads = list(stacks.of_python(text))
+    for thread in threads:
+        inner: list[Frame] = []
+        for file, line, name in thread:
+            if "compute_modules" in Path(file).parts or "cmkit" in Path(file).parts:
+                own = [frame for frame in reversed(inner) if not frame.is_foreign]
+                if own:
+                    return own
+                break
+            inner.append(Frame(file, line, name))
+    return [] if threads else None
+
+
+def of_crash(text: str) -> list[Frame]:
+    """The reader's own frames of the thread that a signal ended, the outermost first."""
+    thread = next((each for each in stacks.of_python(text, current=True)), [])
+    frames = [Frame(*place) for place in reversed(thread)]
+    return [frame for frame in frames if not frame.is_foreign]
+
+
+def trimmed(frames: list[Frame]) -> str | None:
+    """Frames as lines of an error's details."""
+    return "\n".join(f"  {frame.shown}" for frame in frames if frame.line) or None
+
+
+def _failure(summary: str, frames: list[Frame], *, ends: bool, entry: str | None = None) -> Failure:
+    own = [frame for frame in frames if not frame.is_foreign]
+    return Failure(summary, own[-1].where if own else None, trimmed(own), ends, entry)
+
+
+def _caught(frame: Frame) -> bool:
+    return is_caught(Path(frame.file), frame.line)
+
+
+def _split(body: str) -> tuple[list[Frame], str]:
+    """The frames of a traceback, and the exception's own first line."""
+    frames: list[Frame] = []
     last = ""
     for line in body.splitlines():
         match = _FRAME.match(line)
         if match:
-            frames.append((match["file"], match["line"], ""))
+            frames.append(Frame(match["file"], int(match["line"]), match["name"] or ""))
         elif line.startswith("    ") and frames:
             code = line.strip()
-            if code.strip("^~ ") and not frames[-1][2]:
-                frames[-1] = (*frames[-1][:2], f"  {code}")
+            if code.strip("^~ ") and not frames[-1].code:
+                frames[-1] = Frame(frames[-1].file, frames[-1].line, frames[-1].name, code)
         elif line.strip() and not line.startswith(" "):
             last = line.strip()
             break
     return frames, last
-
-
-def _is_foreign(file: str) -> bool:
-    standard = sysconfig.get_path("stdlib")
-    return (
-        file.startswith("<")
-        or any(part in file for part in _FOREIGN)
-        # The template's folder: its frames say less to the module's owner than the call into it.
-        or "cmkit" in Path(file).parts
-        or file.startswith(standard)
-        or bool(_LIBRARY.search(file))
-    )
 
 
 def _relative(file: str) -> str:

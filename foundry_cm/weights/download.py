@@ -92,7 +92,9 @@ def cache_folder() -> Path:
         return Path(os.environ.get("WEIGHTS_CACHE") or "~/.cache/weights").expanduser()
     except RuntimeError:
         raise WeightsError(
-            "there is no home folder for the weights", "name a writable folder in WEIGHTS_CACHE"
+            "there is no home folder for the weights",
+            "name a writable folder in WEIGHTS_CACHE",
+            "environment",
         ) from None
 
 
@@ -154,6 +156,7 @@ def check_space(folder: Path, needed: int, elsewhere: str = ELSEWHERE) -> None:
             f"{folder} has {megabytes(free)} free and the weights need "
             f"{megabytes(needed + SPARE_BYTES)}",
             f"make room on its disk{elsewhere}",
+            str(folder),
         )
 
 
@@ -167,6 +170,7 @@ def disk_errors(folder: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
         raise WeightsError(
             f"writing to {folder} failed ({error.strerror or error})",
             f"{'make room on its disk' if full else 'make it a folder to write in'}{elsewhere}",
+            str(folder),
         ) from None
 
 
@@ -200,6 +204,7 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
             f"{file.path} from {origin.base} has SHA-256 {digest} where weights.lock says "
             f"{file.sha256}",
             "if the change is meant, run `cm weights pull --update`",
+            "weights.lock",
         )
     part.replace(done)
 

@@ -74,6 +74,7 @@ class ModelFolder:
                 raise WeightsError(
                     f"models/{path} is none of the files that `cm weights pull` fetches",
                     "move it elsewhere: it could be loaded in place of one that is",
+                    str(self.path / path),
                 )
 
     def place(self, arrived: Sequence[WeightFile], lock: Lock, text: str) -> None:
@@ -89,6 +90,7 @@ class ModelFolder:
                 raise WeightsError(
                     f"models/{file.path} is there already, and not from `cm weights pull`",
                     "move it elsewhere, or delete it if nobody needs it",
+                    str(self.path / file.path),
                 )
         for file in arrived:
             target = self.path / file.path
@@ -106,18 +108,22 @@ class ModelFolder:
         target = self.path.resolve()
         if not target.is_dir():
             raise WeightsError(
-                f"{self.path} is a link, and {target} is no folder", "make that folder first"
+                f"{self.path} is a link, and {target} is no folder",
+                "make that folder first",
+                str(self.path),
             )
         if _is_tracked(self.path):
             raise WeightsError(
                 f"{self.path} is a link that came with the repository",
                 "take it out (git rm --cached models), and link to a folder of your own",
+                str(self.path),
             )
         known = (self.staging, self.path / RECEIPT)
         if not any(map(Path.exists, known)) and any(target.iterdir()):
             raise WeightsError(
                 f"{self.path} is a link to {target}, which holds other files than pulled weights",
                 "link to an empty folder",
+                str(self.path),
             )
 
     def _refuse_link(self, path: Path) -> None:
@@ -125,6 +131,7 @@ class ModelFolder:
             raise WeightsError(
                 f"{path} is a link, and may lead out of the module",
                 "remove it; only models itself can be a link",
+                str(path),
             )
 
 

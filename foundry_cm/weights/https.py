@@ -1,5 +1,6 @@
 """Files below an https address: asked for whole or from an offset on, and never taken for others."""
 
+import os
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -128,7 +129,7 @@ def _transport_errors(host: str | None) -> Iterator[None]:
     ) as error:
         raise TransientError(
             f"the connection to {host} failed ({_reason(error)})",
-            "inside Foundry, import a Source whose network policy allows that host",
+            _way_out(),
         ) from error
     except requests.exceptions.RequestException as error:
         # Its text is not shown: it may hold a header or the address of a proxy, with what is secret.
@@ -136,11 +137,19 @@ def _transport_errors(host: str | None) -> Iterator[None]:
             raise WeightsError(
                 "a SOCKS proxy needs the package PySocks",
                 "run `pip install pysocks`, or name another proxy in HTTPS_PROXY",
+                "environment",
             ) from None
         raise WeightsError(
             f"the request to {host} cannot be made ({type(error).__name__})",
             "correct the origin, or the proxy in HTTPS_PROXY",
         ) from None
+
+
+def _way_out() -> str:
+    """What lets a connection through, where this runs: a replica reaches nothing by itself."""
+    if "FOUNDRY_COMPUTE_MODULE_RID" in os.environ:
+        return "in Foundry, import a Source whose network policy allows that host"
+    return "correct the origin, or name the proxy of this network in HTTPS_PROXY"
 
 
 def _reason(error: BaseException) -> str:

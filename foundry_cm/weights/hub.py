@@ -21,7 +21,9 @@ def hub_endpoint() -> str:
     """The address of the hub that this machine's user names in HF_ENDPOINT, or the public one."""
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").strip().rstrip("/")
     if problem := url_problem(endpoint):
-        raise WeightsError(f"HF_ENDPOINT {problem}", "name a hub such as https://huggingface.co")
+        raise WeightsError(
+            f"HF_ENDPOINT {problem}", "name a hub such as https://huggingface.co", "environment"
+        )
     return endpoint
 
 
@@ -35,7 +37,9 @@ def hub_session(url: str) -> Session:
     if not token or not url.startswith(f"{hub_endpoint()}/"):
         return session
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise WeightsError("HF_TOKEN is no token", "set it again, as the hub shows it")
+        raise WeightsError(
+            "HF_TOKEN is no token", "set it again, as the hub shows it", "environment"
+        )
 
     def with_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {token}"

@@ -23,12 +23,16 @@ _LITTER = {"desktop.ini", "icon\r", "thumbs.db"}
 
 
 class WeightsError(Exception):
-    """Why there are no usable weights: what is wrong, and what to do about it."""
+    """Why there are no usable weights: what is wrong, what to do about it, and where it is.
 
-    def __init__(self, what: str, fix: str) -> None:
+    Without `where` it is about the origin.
+    """
+
+    def __init__(self, what: str, fix: str, where: str | None = None) -> None:
         super().__init__(f"{what}; {fix}")
         self.what = what
         self.fix = fix
+        self.where = where
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,14 @@ def read_lock(path: Path) -> Lock:
             raise ValueError(problem)
         origin = _origin(content["origin"])
     except FileNotFoundError:
-        raise WeightsError(f"{path.name} is missing", "write it with `cm weights pull`") from None
+        raise WeightsError(
+            f"{path.name} is missing", "write it with `cm weights pull`", str(path)
+        ) from None
     except (AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(
-            f"{path.name} cannot be read ({error})", "write it anew with `cm weights pull`"
+            f"{path.name} cannot be read ({error})",
+            "write it anew with `cm weights pull`",
+            str(path),
         ) from None
     return Lock(origin, files)
 
@@ -173,17 +181,18 @@ def verify(folder: Path, lock: Lock) -> None:
     No others: a stray pickle beside the listed files could be loaded in their place.
     """
     if not folder.is_dir():
-        raise WeightsError(f"{folder} is missing", "fill it with `cm weights pull`")
+        raise WeightsError(f"{folder} is missing", "fill it with `cm weights pull`", str(folder))
     with ThreadPoolExecutor(max_workers=4) as pool:
         for problem in pool.map(lambda file: _problem(folder, file), lock.files):
             if problem:
-                raise WeightsError(problem, "fetch it again with `cm weights pull`")
+                raise WeightsError(problem, "fetch it again with `cm weights pull`", str(folder))
     listed = {file.path for file in lock.files}
     for path in files_below(folder):
         if path not in listed:
             raise WeightsError(
                 f"{folder.name}/{path} is not in weights.lock",
                 "move it elsewhere: it could be loaded in place of a file that is",
+                str(folder / path),
             )
 
 

@@ -122,7 +122,9 @@ def _ask_the_hub(url: str, wanted: HuggingFace) -> _Repository:
         except msgspec.DecodeError:
             found = None
     if found is None or not re.fullmatch("[0-9a-f]{40}", found.sha):
-        raise WeightsError(f"{hub_endpoint()} does not answer as a hub does", "correct HF_ENDPOINT")
+        raise WeightsError(
+            f"{hub_endpoint()} does not answer as a hub does", "correct HF_ENDPOINT", "environment"
+        )
     return found
 
 
@@ -142,7 +144,7 @@ def _refusal(response: requests.Response, wanted: HuggingFace) -> Exception:
         )
     if status == 429 or status >= 500:
         return TransientError(said)
-    return WeightsError(said, "correct HF_ENDPOINT")
+    return WeightsError(said, "correct HF_ENDPOINT", "environment")
 
 
 def _over_https(wanted: Https) -> Resolved:

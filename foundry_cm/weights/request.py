@@ -146,7 +146,7 @@ class Request:
         except WeightsError as error:
             raise CmError(
                 error.what,
-                where=f"{self.place.file}, [{'.'.join(self.place.keys)}]",
+                where=error.where or f"{self.place.file}, [{'.'.join(self.place.keys)}]",
                 fix=f"{error.fix[0].upper()}{error.fix[1:]}.",
                 code="Weights",
             ) from None
@@ -176,6 +176,7 @@ def check(project: Project) -> Pulled:
             raise WeightsError(
                 "weights.lock was written for other weights than pyproject.toml asks for",
                 "write it anew with `cm weights pull`",
+                str(request.lock),
             )
         folder = request.models(lock)
         verify(folder, lock)

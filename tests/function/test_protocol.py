@@ -288,10 +288,12 @@ RESULTS = [
     (b"1", "echo gave a result that does not match its declared output: result is 1, not text"),
     (b'{"exception": "boom"}', "boom"),
     (b'{"error": "Unknown query type"}', "Unknown query type"),
+    (b"[" * 300 + b"]" * 300, "The result is nested more than 200 deep"),
+    (b"[" * 100_000, "The result is nested more than 200 deep"),
 ]
 
 
-@pytest.mark.parametrize(("body", "reason"), RESULTS, ids=[repr(body) for body, _ in RESULTS])
+@pytest.mark.parametrize(("body", "reason"), RESULTS, ids=[repr(body)[:40] for body, _ in RESULTS])
 def test_result_that_foundry_could_not_use_is_a_failure(
     play: Callable[..., None], body: bytes, reason: str
 ) -> None:

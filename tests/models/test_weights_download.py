@@ -120,7 +120,7 @@ def test_a_server_that_asks_to_wait_is_given_the_time(
             truncated(1_000),
             "the connection to localhost failed (IncompleteRead(1000 bytes read, 2999000 more "
             "expected)), 8 times in a row; "
-            "inside Foundry, import a Source whose network policy allows that host",
+            "correct the origin, or name the proxy of this network in HTTPS_PROXY",
         ),
         (
             status(404),
@@ -153,14 +153,33 @@ def test_a_failure_that_stays_is_said_in_one_line(
     assert not (tmp_path / lock.name).exists()
 
 
-def test_no_network_is_said_in_one_line(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variables", "fix"),
+    [
+        ({}, "correct the origin, or name the proxy of this network in HTTPS_PROXY"),
+        (
+            {"FOUNDRY_COMPUTE_MODULE_RID": "ri.foundry.main.deployed-app.1"},
+            "in Foundry, import a Source whose network policy allows that host",
+        ),
+    ],
+    ids=["laptop", "replica"],
+)
+def test_no_network_is_said_in_one_line(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    fix: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     lock = lock_of(hub)
     origin = HttpsOrigin("https://127.0.0.1:1/", Session())
     with pytest.raises(WeightsError) as refused:
         download(lock, lambda: origin, tmp_path)
     assert str(refused.value) == (
         "the connection to 127.0.0.1 failed ([Errno 111] Connection refused), 8 times in a row; "
-        "inside Foundry, import a Source whose network policy allows that host"
+        f"{fix}"
     )
 
 

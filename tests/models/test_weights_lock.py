@@ -150,3 +150,4 @@ def test_a_linked_folder_among_the_files_is_a_stray(tmp_path: Path) -> None:
         f"{tmp_path.name}/more is not in weights.lock; "
         "move it elsewhere: it could be loaded in place of a file that is"
     )
+    assert refused.value.where == str(tmp_path / "more")

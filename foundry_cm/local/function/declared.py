@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss
+from foundry_cm.module.code import Program
 from foundry_cm.module.functions import Function
 from foundry_cm.module.tracebacks import Failure
 
@@ -13,7 +14,8 @@ from foundry_cm.module.tracebacks import Failure
 class Declared:
     """The functions that a module declared with its last post; nothing before the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Program) -> None:
+        self._program = program
         self.schemas: list[Any] | None = None
         self.functions: dict[str, Function] = {}
         self.warnings: list[str] = []
@@ -48,7 +50,14 @@ class Declared:
         """What is to be said of a module that has raised and goes on."""
         if self._broken is None:
             return []
-        return [f"the module {_raised(self._broken)}: functions may be missing"]
+        return [f"the module {_raised(self._broken)}{self._missing()}"]
+
+    def _missing(self) -> str:
+        """Which functions its code registers and it has not declared, as the end of a sentence."""
+        names = sorted(self._program.registered() - self.functions.keys())
+        if not names:
+            return ""
+        return f": {', '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
 
     def find(self, name: str) -> Function | None:
         """The function of a name; None where the module may have it without having declared it.
@@ -67,10 +76,16 @@ class Declared:
             f'The module has no function "{name}"'
             + (f": it {_raised(self._broken)}" if self._broken else ""),
             where=self._broken.where if self._broken else None,
-            fix=near_miss(name, self.functions),
+            fix=self._mend(near_miss(name, self.functions)),
             code="UnknownFunction",
             exit_code=USAGE,
         )
+
+    def _mend(self, advice: str) -> str:
+        """How to mend what the module raised; the advice where it raised nothing."""
+        if self._broken is None:
+            return advice
+        return self._broken.fix or "Mend that first: the SDK serves what was registered before."
 
     def whole(self) -> list[Any]:
         """The schemas as they were posted.
@@ -88,9 +103,9 @@ class Declared:
             raise error.again()
         if self._broken:
             raise CmError(
-                f"The module {_raised(self._broken)}: functions may be missing from its schema",
+                f"The module {_raised(self._broken)}{self._missing()}",
                 where=self._broken.where,
-                fix="Mend that first: the SDK serves what was registered before.",
+                fix=self._mend(""),
                 details=self._broken.trimmed,
                 code="BrokenImport",
             )

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from foundry_cm.errors import CmError
 from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
+from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.jobs import Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
@@ -23,6 +24,8 @@ from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Site
+from foundry_cm.module import tracebacks
+from foundry_cm.module.code import Program
 from foundry_cm.module.functions import Function
 
 if TYPE_CHECKING:
@@ -68,7 +71,8 @@ class LocalFoundry:
         self.reporter = reporter or Reporter()
         self.jobs = JobQueue(settings.concurrency)
         self.max_bytes = int(settings.max_megabytes * 1e6)
-        self.declarations = Declared()
+        self._program = Program(settings.folder, settings.command)
+        self.declarations = Declared(self._program)
         self.address = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
@@ -236,6 +240,7 @@ class LocalFoundry:
             replica.responsive = True
             self._settled = time.time()
             replica.workers = replica.live_workers()
+            replica.forked_threads = replica.threads_before_fork()
             self._notify()
 
     def declared(self, replica: int, schemas: list[Any]) -> None:
@@ -270,11 +275,8 @@ class LocalFoundry:
             async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(self._ready_or_failed), limit)
         except TimeoutError:
-            raise CmError(
-                f"The module did not ask for work within {limit:g} s",
-                fix="Its last line must start the SDK: start_compute_module() or the template's start().",
-                code="NotReady",
-            ) from None
+            output = [line for replica in self.replicas for line in replica.output]
+            raise hints.not_ready(limit, self.settings.command, self._program, output) from None
 
     def _ready_or_failed(self) -> bool:
         if any(replica.responsive for replica in self.replicas):
@@ -304,8 +306,12 @@ class LocalFoundry:
         posted = job.answer.result()
         ended = time.perf_counter()
         started = job.started_at or ended
+        try:
+            answer = await Answer.read(function, posted)
+        except CmError as error:
+            raise hints.of_failure(error, name, function, self._program) from None
         return CallResult(
-            answer=await Answer.read(function, posted),
+            answer=answer,
             job_id=job.id,
             replica=job.replica or 0,
             seconds=ended - started,
@@ -321,24 +327,24 @@ class LocalFoundry:
             raise
         if not done:
             self.jobs.give_up(job)
-            error = self._timed_out(job.replica, limit)
-            self._free_stuck(job.function, job.replica)
-            raise error
+            raise await self._timed_out(job, limit)
 
-    def _timed_out(self, replica: int | None, limit: float) -> CmError:
-        if replica is None:
+    async def _timed_out(self, job: Job, limit: float) -> CmError:
+        if job.replica is None or job.started_at is None:
             busy = sum(len(self.jobs.held(r.index)) for r in self.replicas)
-            return CmError(
-                f"No replica was free within {limit:g} s: {busy} jobs run, {self.jobs.queued} wait",
-                fix="Raise --replicas or --concurrency, or make the calls shorter.",
-                code="TimedOut",
-            )
-        return CmError(
-            f"No answer within {limit:g} s, though the module is still running",
-            fix="If every call hangs: a model loaded before the SDK forks its process pool does that; "
-            "start with ConcurrencyType.THREAD_POOL.",
-            code="TimedOut",
-        )
+            return hints.none_free(limit, busy, self.jobs.queued)
+        replica, seconds = self.replicas[job.replica], time.perf_counter() - job.started_at
+        stack = None
+        # Python tells where it stands only as it ends.
+        if stuck := self._is_stuck(replica):
+            stack = await self._free(replica)
+        elif self.settings.once and not replica.debugged:
+            stack = tracebacks.of_dump(await replica.stacks())
+        limit = self.settings.timeout_seconds if self.settings.once else limit
+        error = hints.timed_out(job.function, limit, seconds, stack, replica.forked_threads)
+        if stuck:
+            self.reporter.died(replica.index, hints.stuck(replica.index, job.function, error), 0)
+        return error
 
     # Deaths.
 
@@ -362,25 +368,21 @@ class LocalFoundry:
             if job.function == name.strip():
                 self.jobs.finish(job.id, no_listener(job.function, job.function in self.functions))
 
-    def _free_stuck(self, function: str, index: int | None) -> None:
-        """Start a replica again that is full of calls whose callers no longer wait.
-
-        Kinder than Foundry on purpose: there such a replica can be busy for up to 22 hours.
-        """
-        if index is None or not self.settings.restart:
-            return
-        replica, held = self.replicas[index], self.jobs.held(index)
+    def _is_stuck(self, replica: Replica) -> bool:
+        """Whether a replica that is started again when it dies is full of calls nobody waits for."""
+        held = self.jobs.held(replica.index)
         full = len(held) >= self.settings.concurrency
-        if full and all(job.answer.cancelled() for job in held) and not replica.debugged:
-            stuck = CmError(
-                f"Replica {index} is stuck in {function}: nobody waits for its calls any more",
-                fix="Let the handler give up in time: Foundry itself may wait for up to 22 hours.",
-                code="Stuck",
-            )
-            replica.kill()
-            self.jobs.hang_up(index)
-            self.jobs.drop(index, stuck)
-            self.reporter.died(index, stuck, 0)
+        unwanted = all(job.answer.cancelled() for job in held)
+        return self.settings.restart and full and unwanted and not replica.debugged
+
+    async def _free(self, replica: Replica) -> list[tracebacks.Frame] | None:
+        """Start a replica again, and tell where it stood; in Foundry it can be busy for 22 hours."""
+        self.jobs.hold_back(replica.index)
+        self.jobs.drop(replica.index, CmError("Nobody waited for the call", code="Stuck"))
+        try:
+            return tracebacks.of_dump(await replica.stacks(again=True))
+        finally:
+            self.jobs.let_go(replica.index)
 
     def _notify(self) -> None:
         async def wake() -> None:

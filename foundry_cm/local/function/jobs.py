@@ -131,10 +131,6 @@ class JobQueue:
             self._pollers = deque(p for p in self._pollers if p[1] is not waiting)
         return waiting.result() if done else None
 
-    def hang_up(self, replica: int) -> None:
-        """Hand nothing to the polls of a replica whose process was ended."""
-        self._pollers = deque(poll for poll in self._pollers if poll[0] != replica)
-
     def hold_back(self, replica: int) -> None:
         """Hand a replica nothing more; its polls end at once without a job."""
         self._held_back.add(replica)

@@ -27,6 +27,8 @@ class Settings(Run):
     port: int | None = 0
     older: bool = False
     restart: bool = True
+    # Whether the module ends with the first call.
+    once: bool = False
     # Whether it has application permissions: then it sees what lies in `data/` on the platform.
     application: bool = False
     # The kinds of the folders there that are said, and not found by what they hold.

@@ -1,0 +1,112 @@
+"""Why a module's process ended, as far as its output tells: what is not sure is not said."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from foundry_cm.errors import CmError
+from foundry_cm.module import code, tracebacks
+
+_PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?")
+_LAST_LINES = 5
+_START = 'end the file with: if __name__ == "__main__": start_compute_module()'
+_CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"}
+
+
+def ending(lines: Sequence[str], command: Sequence[str], folder: Path) -> tracebacks.Failure | None:
+    """The failure that ended the program which a command runs; None for one of another program."""
+    failure = tracebacks.of_end("\n".join(lines))
+    scripts = [folder / word for word in command if word.endswith(".py")]
+    if failure and failure.entry and scripts:
+        entry = (folder / failure.entry).resolve()
+        if entry not in [script.resolve() for script in scripts]:
+            return None
+    return failure and replace(failure, fix=known_mend(failure))
+
+
+def death(
+    status: int | None,
+    lines: Sequence[str],
+    command: Sequence[str],
+    folder: Path,
+    *,
+    declared: bool,
+) -> CmError:
+    """The error of a process that ended with a status; `declared`: it had declared its functions."""
+    how = f"exited with code {status}"
+    if status is not None and status < 0:
+        how = f"was killed by {signal_name(-status)}"
+    what = f"The module {how}" + ("" if declared else " before it declared its functions")
+    if status is not None and status >= 0 and (failure := ending(lines, command, folder)):
+        return CmError(
+            f"{what}: {failure.summary}",
+            where=failure.where,
+            fix=failure.fix,
+            details=failure.trimmed,
+            code="ModuleDied",
+        )
+    if status is not None and signal_name(-status) in _CRASHES:
+        frames = tracebacks.of_crash("\n".join(lines))
+        if frames:
+            return CmError(
+                what,
+                where=frames[-1].where,
+                details=tracebacks.trimmed(frames),
+                code="ModuleDied",
+            )
+    last = last_lines(lines)
+    return CmError(
+        what + (f": {last[-1]}" if last else " and printed nothing"),
+        details=shown(last[:-1]),
+        # Only a program that came to its end without a failure lacks the line.
+        fix="Its last line must start the SDK: start_compute_module() or the template's start()."
+        if not declared and status == 0 and is_python(command)
+        else None,
+        code="ModuleDied",
+    )
+
+
+def known_mend(failure: tracebacks.Failure) -> str | None:
+    """How to mend an exception whose cause is known for certain; None for all others."""
+    what = failure.summary
+    if "can't fork at interpreter shutdown" in what:
+        return f"The SDK starts in an exit hook, where this Python cannot fork: {_START}"
+    if "name '__file__' is not defined" in what:
+        return (
+            "The SDK starts in an exit hook, and Python has taken __file__ away by then, as it will "
+            f"in Foundry: {_START}"
+        )
+    file = (failure.where or "").rpartition(":")[0]
+    if what.startswith("NameError: ") and file and code.postpones_annotations(Path.cwd() / file):
+        return (
+            f"Take `from __future__ import annotations` out of {file}: the SDK reads the types as it "
+            "registers a function, and they are only text then."
+        )
+    return None
+
+
+def is_python(command: Sequence[str]) -> bool:
+    """Whether a command runs Python, by itself or through another program."""
+    return any(_PYTHON.fullmatch(Path(word).name) or word.endswith(".py") for word in command)
+
+
+def last_lines(lines: Sequence[str]) -> list[str]:
+    """The last lines that say anything."""
+    return [line for line in lines if line.strip()][-_LAST_LINES:]
+
+
+def shown(lines: Sequence[str]) -> str | None:
+    """Lines of a module's output as the details of an error."""
+    return "\n".join(f"  {line}" for line in lines) or None
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, or its number where it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
