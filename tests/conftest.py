@@ -67,12 +67,18 @@ def replace_with_working_tree(repository: Path) -> None:
     copy_working_tree(repository)
 
 
+def release(repository: Path, tag: str) -> Path:
+    """Tag a repository's last commit; its objects are one file, as in what a host sends, to clone fast."""
+    git(repository, "tag", tag)
+    git(repository, "repack", "-a", "-d", "-q")
+    return repository
+
+
 def snapshot(folder: Path, tag: str) -> Path:
     """The working tree as a repository of its own with one tag."""
     copy_working_tree(folder)
     commit(folder, "the working tree")
-    git(folder, "tag", tag)
-    return folder
+    return release(folder, tag)
 
 
 @pytest.fixture(autouse=True, scope="session")
