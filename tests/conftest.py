@@ -23,6 +23,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Foundry runs modules
 QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each core: most of a test's time is spent waiting for a module to start."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def git(folder: Path, *args: str) -> str:
     """Run git in a folder; a failure shows git's own words."""
     done = subprocess.run(["git", *args], cwd=folder, text=True, capture_output=True)
