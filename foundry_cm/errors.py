@@ -3,11 +3,54 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 FAILURE = 1
 USAGE = 2
+
+# What acts on a terminal or an editor and shows nothing: control characters (C0, DEL, C1), the
+# other line ends of Unicode, and what turns the direction of text. Half of a surrogate pair is no
+# text at all.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text from anywhere as it may reach a terminal, an annotation or a log.
+
+    Colours are dropped; whatever else a terminal would obey is written out, as JSON writes it. A line
+    end is written out as well, unless the text may have several `lines`.
+    """
+    text = _COLOUR.sub("", text.replace("\r\n", "\n"))
+    if not lines:
+        text = text.replace("\n", "\\n")
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "\\r" if match[0] == "\r" else f"\\u{ord(match[0]):04x}"
+
+
+def annotation(level: str, message: str, **properties: object) -> str:
+    """A workflow command of GitHub, such as `::error file=src/app.py,line=3::...`.
+
+    Its own escapes keep the message and each property in their places (GitHub documentation,
+    "Workflow commands"; `escapeData` and `escapeProperty` of actions/toolkit).
+    """
+    named = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    return f"::{level} {named}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return printable(text, lines=True).replace("%", "%25").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 class CmError(Exception):
@@ -63,7 +106,8 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if not names:
         return "There are none."
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if close:
-        return f'Did you mean "{close[0]}"?'
+        return f'Did you mean "{folded[close[0]]}"?'
     return "Known: " + ", ".join(names) + "."

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.testing import Foundry, Pipeline
+from foundry_cm.testing import Foundry, Pipeline, told
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +20,10 @@ def foundry(request: pytest.FixtureRequest) -> Iterator[Foundry]:
     try:
         running.__enter__()
     except CmError as error:
-        told = "\n".join(filter(None, [error.what, error.where, error.fix, error.details]))
         # A worker of pytest-xdist that exits is an internal error there, so its tests fail instead.
         if "PYTEST_XDIST_WORKER" in os.environ:
-            pytest.fail(told, pytrace=False)
-        pytest.exit(told, returncode=1)
+            pytest.fail(told(error), pytrace=False)
+        pytest.exit(told(error), returncode=1)
     yield running
     running.__exit__()
 

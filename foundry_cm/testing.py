@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundry_cm.errors import USAGE, CmError
+from foundry_cm.errors import USAGE, CmError, printable
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.functions import Function
@@ -129,8 +129,15 @@ class Foundry:
         self._loop.close()
 
 
+def told(error: CmError) -> str:
+    """An error in the lines that pytest prints."""
+    parts = filter(None, [error.what, error.where, error.fix])
+    lines = [printable(part) for part in parts] + [printable(error.details or "", lines=True)]
+    return "\n".join(filter(None, lines))
+
+
 def _as_test_error(error: CmError) -> Exception:
-    text = "\n".join(filter(None, [error.what, error.where, error.fix, error.details]))
+    text = told(error)
     return EventRefused(text) if error.exit_code == USAGE else CallFailed(text)
 
 

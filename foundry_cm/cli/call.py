@@ -13,7 +13,8 @@ import typer
 
 from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import milliseconds, say, say_next, show_json
-from foundry_cm.cli.options import Command, Folder
+from foundry_cm.cli.note import running_panel
+from foundry_cm.cli.options import Command, Folder, finite
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.local.panel import parse_event
@@ -36,7 +37,7 @@ def call(
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0.001, help="How long to wait for the answer, in seconds.  [default: 300]"
+            callback=finite, help="How long to wait for the answer, in seconds.  [default: 300]"
         ),
     ] = None,
     folder: Folder = Path(),
@@ -49,7 +50,7 @@ def call(
     check_mode(project.folder)
     value, where = _event(project, function, event, text)
     try:
-        panel = None if command else session.running_panel(project.folder)
+        panel = None if command else running_panel(project.folder)
         if panel:
             result = terminal.run(_ask_panel(panel, function, value, timeout))
         else:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.text import Text
 
 from foundry_cm import checks
 from foundry_cm.checks import Finding
-from foundry_cm.cli.console import err, say, show_json
+from foundry_cm.cli.console import label, say, show_annotation, show_json
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import FAILURE
 from foundry_cm.module.project import Project
@@ -33,14 +32,13 @@ def check(
     for name, finding in found:
         if format == "github":
             level = "notice" if finding.notice else "error"
-            place = f"file={finding.file},line={finding.line},title={name}"
-            typer.echo(f"::{level} {place}::{finding.what}. {finding.fix}")
+            told = f"{finding.what}. {finding.fix}"
+            show_annotation(level, told, file=finding.file, line=finding.line, title=name)
         elif format == "text":
             style = "bold yellow" if finding.notice else "bold red"
-            label = "notice" if finding.notice else name
-            err.print(Text.assemble((f"{label}: ", style), finding.what))
-            err.print(Text.assemble(("where: ", "bold"), finding.where))
-            err.print(Text.assemble(("fix:   ", "bold"), finding.fix))
+            label(f"{'notice' if finding.notice else name}: ", finding.what, style=style)
+            label("where: ", finding.where)
+            label("fix:   ", finding.fix)
     if not all(finding.notice for _, finding in found):
         raise typer.Exit(FAILURE)
     if format == "text":

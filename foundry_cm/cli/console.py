@@ -4,46 +4,83 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
-from foundry_cm.errors import CmError
+from foundry_cm.errors import CmError, annotation, printable
 
-out = Console(highlight=False, markup=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+class Screen(Console):
+    """A console at which every text is made printable, whatever it came in: a line, a table, a bar.
+
+    Only rich's own control codes and styles are left.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The segments of what is shown, with nothing in them that a terminal would obey."""
+        for segment in super().render(renderable, options):
+            if segment.control or not segment.text:
+                yield segment
+            else:
+                yield Segment(printable(segment.text, lines=True), segment.style)
+
+
+out = Screen()
+err = Screen(stderr=True)
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON on standard output; what cannot be encoded is escaped."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    """Print a value as JSON on standard output; what acts on a terminal is escaped as JSON does it."""
+    text = printable(json.dumps(value, indent=2, ensure_ascii=False), lines=True)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
+        text = printable(json.dumps(value, indent=2), lines=True)
     sys.stdout.write(text + "\n")
 
 
 def say(text: str, style: str | None = None) -> None:
     """Print a line for the person at the terminal."""
-    err.print(Text(text, style or ""))
+    err.print(Text(printable(text), style or ""))
 
 
 def say_next(command: str, why: str) -> None:
     """Name the next useful command."""
-    err.print(Text.assemble(("next: ", "bold"), (command, "bold cyan"), f"  {why}"))
+    label("next: ", command, style="bold", text_style="bold cyan", after=f"  {why}")
+
+
+def label(
+    name: str, text: str, *, style: str = "bold", text_style: str = "", after: str = ""
+) -> None:
+    """Print one line that begins with what it is."""
+    err.print(Text.assemble((name, style), (printable(text), text_style), printable(after)))
 
 
 def show_error(error: CmError) -> None:
     """Print an error: what, where, how to mend it, and the user's own frames where there are any."""
-    err.print(Text.assemble(("error: ", "bold red"), error.what))
+    label("error: ", error.what, style="bold red")
     if error.where:
-        err.print(Text.assemble(("where: ", "bold"), error.where))
+        label("where: ", error.where)
     if error.fix:
-        err.print(Text.assemble(("fix:   ", "bold"), error.fix))
+        label("fix:   ", error.fix)
     if error.details:
-        err.print(Text(error.details, "dim"))
+        err.print(Text(printable(error.details, lines=True), "dim"))
+
+
+def show_annotation(level: str, message: str, **properties: object) -> None:
+    """Print an annotation of GitHub on standard output; see `foundry_cm.errors.annotation`."""
+    encoding = sys.stdout.encoding or "utf-8"
+    line = annotation(level, message, **properties)
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def milliseconds(seconds: float) -> str:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+
+def finite(seconds: float | None) -> float | None:
+    """A time that ends; click's own limits let infinity and NaN through."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise typer.BadParameter(f"{seconds:g} is not a number of seconds above 0.")
+    return seconds
+
 
 # Typer reads these annotations at run time, on Python 3.10 as well.
 Folder = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foundry_cm.cli.console import out, say, show_json
+from foundry_cm.cli.console import err, out, say, show_json
 from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
 from foundry_cm.image import publish as images
 from foundry_cm.image.engines import Secret
@@ -58,7 +58,7 @@ def publish(
         for command in plan.commands(Path()):
             out.print(command.shown())
         return
-    done = images.publish(images.ready(plan, missing))
+    done = images.publish(images.ready(plan, missing), err)
     if format == "json":
         show_json(done.as_json())
     else:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import secrets
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from foundry_cm.cli import session, terminal
-from foundry_cm.cli.console import err, milliseconds, say, say_next, show_error
+from foundry_cm.cli import terminal
+from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
+from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Folder
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
+from foundry_cm.image.image import check_ref
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
@@ -109,6 +111,7 @@ def serve(
 
 def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
     """The settings that run an image; what it runs is in the image, so a change needs cm build."""
+    check_ref(ref)
     engine = find_engine(preferred)
     image = engine.inspect(ref)
     return dataclasses.replace(
@@ -131,12 +134,13 @@ def _free(preferred: int) -> int:
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
     stop = terminal.told_to_stop()
     foundry = LocalFoundry(settings, _Terminal(settings.replicas))
-    app = panel_api.create_app(foundry, _show_call)
+    secret = secrets.token_urlsafe(24)
+    app = panel_api.create_app(foundry, _show_call, secret=secret)
     runner, panel = await panel_api.serve(app, panel_port)
     try:
         async with foundry:
             _show_banner(foundry, panel)
-            with session.announced(project.folder, panel):
+            with announced(project.folder, panel, secret):
                 reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
                 await stop.wait()
                 say("stopping")
@@ -172,7 +176,7 @@ def _names(files: list[Path], folder: Path) -> str:
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:
     settings = foundry.settings
     count = f"{settings.replicas} replica{'s' if settings.replicas > 1 else ''}"
-    err.print(Text.assemble(("cm serve  ", "bold"), shlex.join(settings.command)))
+    label("cm serve  ", shlex.join(settings.command))
     say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
     say(f"  panel    {panel}/api/functions")
     if foundry.registry:
@@ -213,8 +217,8 @@ class _Terminal(terminal.Output):
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         for function in functions:
-            err.print(Text.assemble(("function  ", "bold"), (function.signature(), "cyan")))
+            label("function  ", function.signature(), text_style="cyan")
         for text in warnings:
-            err.print(Text.assemble(("warning: ", "bold yellow"), text))
+            label("warning: ", text, style="bold yellow")
         if functions:
             say_next(f"cm call {functions[0].name}", "in a second terminal")

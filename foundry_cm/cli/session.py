@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
-import psutil
 
-from foundry_cm.cli.console import say
+from foundry_cm.cli.note import running_panel
 from foundry_cm.errors import FAILURE, CmError
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.module.files import check_no_link, replace_text
 from foundry_cm.module.project import Project
-
-_NOTE = Path(".cm") / "serve.json"
-
-
-@contextlib.contextmanager
-def announced(folder: Path, panel: str) -> Iterator[None]:
-    """Leave a note of the running server in the module's folder while the block runs.
-
-    Where another server has left one, that one stays: `cm call` goes to the first.
-    """
-    note = folder / _NOTE
-    check_no_link(folder, note)
-    if other := running_panel(folder):
-        say(f"cm serve runs here already, at {other}; cm call goes to that one")
-        yield
-        return
-    note.parent.mkdir(exist_ok=True)
-    me = psutil.Process()
-    told = {"panel": panel, "pid": me.pid, "started": me.create_time()}
-    replace_text(note, json.dumps(told))
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            note.parent.rmdir()
-
-
-def running_panel(folder: Path) -> str | None:
-    """The address of the panel of the `cm serve` that runs the module in a folder, if one does."""
-    try:
-        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
-        # A process that has the number of one that was killed began at another time.
-        lives = psutil.Process(int(note["pid"])).create_time() == note["started"]
-        return str(note["panel"]) if lives else None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, psutil.Error):
-        return None
 
 
 async def ask(panel: str, method: str, path: str, body: bytes | None = None) -> Any:

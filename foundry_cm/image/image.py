@@ -17,6 +17,7 @@ MB = 1_000_000
 # The grammar of the OCI distribution specification.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
+_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*(?<!/)")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -99,6 +100,18 @@ def check_name(name: str) -> str:
             exit_code=USAGE,
         )
     return name
+
+
+def check_ref(ref: str) -> str:
+    """The reference to an image here, by name or id; a `CmError` for what engines take for an option."""
+    if not _REF.fullmatch(ref):
+        raise CmError(
+            f'"{ref}" is no image',
+            fix="Give the name that cm build prints, such as parts:1.0.",
+            code="ImageName",
+            exit_code=USAGE,
+        )
+    return ref
 
 
 def check_tag(tag: str) -> str:

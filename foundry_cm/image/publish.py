@@ -128,8 +128,8 @@ def ready(plan: Plan | None, missing: Sequence[CmError]) -> Plan:
     )
 
 
-def publish(plan: Plan) -> Published:
-    """Log in, build, check and push; the login is forgotten afterwards.
+def publish(plan: Plan, console: Console) -> Published:
+    """Log in, build, check and push; the login is forgotten afterwards. `console` shows the image.
 
     An image that the registry has already under a tag made from git is not pushed again: it was
     built from the same source. Raises `CmError` when a step fails, or when a tag that was given by
@@ -150,13 +150,13 @@ def publish(plan: Plan) -> Published:
         plan.engine.prepare(auth)
         login, _, push = plan.commands(auth)
         login.run(fix=f"Generate a new token where {TOKEN} came from; it needs Edit there.")
-        report = _checked_build(plan)
+        report = _checked_build(plan, console)
         push.run(fix=f"The owner of {TOKEN} needs Edit on the Artifacts repository.")
         digest = plan.engine.digest(plan.target.ref, auth / "digest")
     return Published(plan.target, digest, report)
 
 
-def _checked_build(plan: Plan) -> Report:
+def _checked_build(plan: Plan, console: Console) -> Report:
     request = plan.request
     report = build(
         request.folder,
@@ -166,7 +166,7 @@ def _checked_build(plan: Plan) -> Report:
         secrets=request.secrets,
         extra=request.extra,
     )
-    report.show(Console(stderr=True))
+    report.show(console)
     report.check()
     return report
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, event_too_large
-from foundry_cm.local.site import LOOPBACK, bind
+from foundry_cm.local.site import LOG, LOOPBACK, bind
+from foundry_cm.module.depth import is_too_deep
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_LOCAL_NAMES = {LOOPBACK, "localhost"}
+_NAMES = (LOOPBACK, "localhost")
+# Where a server shows that it knows the secret of its start, without telling it.
+PROOF_PATH = "/api/proof"
 _STATUS = {
     "UnknownFunction": 404,
     "InvalidEvent": 400,
     "NotJson": 400,
+    "InvalidTimeout": 400,
     "EventTooLarge": 413,
     "TimedOut": 504,
     "NotReady": 503,
@@ -31,8 +37,10 @@ _STATUS = {
 def create_app(
     foundry: LocalFoundry,
     on_call: Callable[[str, CallResult | CmError], None] = lambda _name, _outcome: None,
+    *,
+    secret: str = "",
 ) -> web.Application:
-    """The application; `on_call` hears of every call and how it ended."""
+    """The application; `on_call` hears of every call and how it ended, `secret` is that of this start."""
 
     async def functions(_request: web.Request) -> web.StreamResponse:
         return web.json_response(
@@ -94,32 +102,58 @@ def create_app(
             }
         )
 
+    async def prove(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=proof(secret, request.query.get("nonce", "")))
+
     app = web.Application(middlewares=[_errors_as_json, _local_only], client_max_size=2**40)
     app.router.add_get("/api/functions", functions)
     app.router.add_get("/api/schemas", schemas)
     app.router.add_get("/api/data", data)
     app.router.add_get("/api/status", status)
+    app.router.add_get(PROOF_PATH, prove)
     app.router.add_post("/api/functions/{name}/invoke", invoke)
     return app
 
 
 async def serve(app: web.Application, port: int) -> tuple[web.AppRunner, str]:
     """Serve the panel on loopback; gives its runner, to be cleaned up, and its address."""
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1, logger=LOG
+    )
     await runner.setup()
     listener = bind(port)
     await web.SockSite(runner, listener).start()
     return runner, f"http://{LOOPBACK}:{listener.getsockname()[1]}"
 
 
+def proof(secret: str, nonce: str) -> str:
+    """What only those can say who know the secret."""
+    return hmac.new(secret.encode(), nonce.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
 @web.middleware
 async def _local_only(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Refuse what a web page elsewhere could send through this person's browser."""
-    origin = request.headers.get("Origin")
-    names = {urlsplit(f"//{request.host}").hostname, urlsplit(origin).hostname if origin else None}
-    if names - {None} <= _LOCAL_NAMES and request.headers.get("Sec-Fetch-Site") != "cross-site":
+    """Refuse what a web page elsewhere could send through this person's browser.
+
+    `Host` and `Origin` have to name this server, by its port as well: another server of this machine
+    is another site, and so is a page without an origin (`null`).
+    """
+    hosts = {f"{name}:{_port(request)}" for name in _NAMES}
+    asked = {host.lower() for host in request.headers.getall("Host", [""])}
+    origins = {origin.lower() for origin in request.headers.getall("Origin", [])}
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if (
+        asked <= hosts
+        and origins <= {f"http://{host}" for host in hosts}
+        and site in ("none", "same-origin")
+    ):
         return await handler(request)
     raise web.HTTPForbidden(text="The query panel answers this machine only.")
+
+
+def _port(request: web.Request) -> int:
+    address = request.transport.get_extra_info("sockname") if request.transport else None
+    return int(address[1]) if address else 0
 
 
 @web.middleware
@@ -150,15 +184,20 @@ async def _event(request: web.Request, max_bytes: int) -> Any:
 def parse_event(text: str | bytes, where: str) -> Any:
     """The event in a JSON text (UTF-8); raises `CmError` with the line where it is not JSON."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        event = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         place = f"{where}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else where
         what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         if isinstance(error, RecursionError):
             what = "it is nested too deeply"
-        raise CmError(
-            f"The event is not JSON: {what}", where=place, code="NotJson", exit_code=USAGE
-        ) from None
+        raise _not_json(what, place) from None
+    if is_too_deep(event):
+        raise _not_json("it is nested too deeply", where)
+    return event
+
+
+def _not_json(what: str, where: str) -> CmError:
+    return CmError(f"The event is not JSON: {what}", where=where, code="NotJson", exit_code=USAGE)
 
 
 def _no_constant(name: str) -> float:
@@ -167,7 +206,17 @@ def _no_constant(name: str) -> float:
 
 def _timeout(request: web.Request) -> float | None:
     given = request.query.get("timeout")
+    if given is None:
+        return None
     try:
-        return float(given) if given else None
+        seconds = float(given)
     except ValueError:
-        raise web.HTTPBadRequest(text=f"timeout={given} is not a number of seconds.") from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise CmError(
+            f"timeout={given} is not a number of seconds above 0",
+            fix="Give one such as timeout=30.",
+            code="InvalidTimeout",
+            exit_code=USAGE,
+        )
+    return seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import shutil
 import socket
 import ssl
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.mounts import Mounts
@@ -23,6 +25,19 @@ from foundry_cm.local.sources import LocalSources
 from foundry_cm.module.resources import FILE as RESOURCES
 
 LOOPBACK = "127.0.0.1"
+
+
+class _OfClients(logging.Filter):
+    """Leaves out requests that are no HTTP: they are answered with 400, and are no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        return not (kind and issubclass(kind, HttpProcessingError))
+
+
+# What the servers report of themselves.
+LOG = logging.getLogger("foundry_cm.server")
+LOG.addFilter(_OfClients())
 
 OnDeath = Callable[[int, CmError, float | None], None]
 
@@ -73,7 +88,11 @@ class Site:
         program has the port.
         """
         server = web.AppRunner(
-            app, handler_cancellation=handler_cancellation, access_log=None, shutdown_timeout=0.1
+            app,
+            handler_cancellation=handler_cancellation,
+            access_log=None,
+            shutdown_timeout=0.1,
+            logger=LOG,
         )
         await server.setup()
         self._servers.append(server)

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 
+_IGNORE, _EVERYTHING = ".gitignore", "*\n"
 
-def replace_text(path: Path, text: str) -> None:
+
+def replace_text(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a text file in one step: the old text or the new one, never half of either.
 
-    A link in its place is replaced, and not what it leads to.
+    A link in its place is replaced, and not what it leads to. `mode` is its mode before the umask.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+        made = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(made, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_ignored(folder: Path) -> None:
+    """Make a folder of our own in a module: this user's alone, and git sees nothing in it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    replace_text(folder / _IGNORE, _EVERYTHING)
+
+
+def remove_ignored(folder: Path) -> None:
+    """Remove such a folder, unless something else is in it."""
+    with contextlib.suppress(OSError):
+        if [each.name for each in folder.iterdir()] == [_IGNORE]:
+            (folder / _IGNORE).unlink()
+            folder.rmdir()
 
 
 def check_no_link(folder: Path, path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from foundry_cm.cli import app
+from foundry_cm.cli.console import err
 from foundry_cm.errors import CmError
+from foundry_cm.image.image import check_ref
 from foundry_cm.image.publish import Plan, Request, preflight, publish, ready
 from foundry_cm.image.registry import registry_host
 from foundry_cm.image.version_tag import tag_from_git
@@ -184,6 +189,43 @@ def test_a_registry_that_is_no_host_is_refused(module: Path, registry: str) -> N
     assert f'"{registry}" is not the host of a registry' in [error.what for error in missing]
 
 
+@pytest.mark.parametrize("name", ["-x", "--config=/tmp", "a b", "../x"])
+def test_an_image_name_that_engines_would_take_for_an_option_is_refused(
+    module: Path, name: str
+) -> None:
+    (module / "pyproject.toml").write_text(f'[tool.foundry-cm]\nimage = "{name}"\n')
+    _, missing = preflight(Request(module, tag="1.0"))
+    assert f'"{name}" is no image name' in [error.what for error in missing]
+    with pytest.raises(CmError, match="is no image"):
+        check_ref(name)
+
+
+def test_a_dry_run_writes_nothing(
+    module: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho 28\n")
+    docker.chmod(0o755)
+    settings = tmp_path / ".docker"
+    (settings / "contexts").mkdir(parents=True)
+    (settings / "config.json").write_text(
+        '{"proxies": {"default": {"httpProxy": "http://me:pw@p"}}}'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    monkeypatch.chdir(module)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    done = CliRunner().invoke(app, ["publish", "--dry-run"])
+    assert (done.exit_code, done.stdout.count("docker")) == (0, 3), done.output
+    # git refreshes its own index.
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert {path for path in before | after if before.get(path) != after.get(path)} <= {
+        module / ".git",
+        module / ".git/index",
+    }
+
+
 def test_a_token_with_a_line_end_is_found(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", TOKEN + "\n")
     _, missing = preflight(Request(module, tag="1.0"))
@@ -217,7 +259,7 @@ def test_a_module_is_published_and_its_digest_is_the_registrys(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     plan = plan_for(module, registry)
-    done = publish(plan)
+    done = publish(plan, err)
     manifest = registry.folder / "data/docker/registry/v2/repositories/parts/_manifests"
     link = manifest / f"tags/{plan.target.tag}/current/link"
     assert done.digest == link.read_text()
@@ -227,16 +269,16 @@ def test_a_module_is_published_and_its_digest_is_the_registrys(
     assert "in all" in printed.err
     assert TOKEN not in printed.out + printed.err + registry.log()
 
-    again = publish(plan)
+    again = publish(plan, err)
     assert (again.digest, again.report) == (done.digest, None)
 
 
 @pytest.mark.container
 @pytest.mark.usefixtures("containers")
 def test_a_tag_given_by_hand_is_never_overwritten(module: Path, registry: Registry) -> None:
-    publish(plan_for(module, registry, "1.0"))
+    publish(plan_for(module, registry, "1.0"), err)
     with pytest.raises(CmError, match="the registry has an image parts:1"):
-        publish(plan_for(module, registry, "1.0"))
+        publish(plan_for(module, registry, "1.0"), err)
 
 
 @pytest.mark.container
@@ -249,7 +291,7 @@ def test_a_wrong_token_stops_before_the_build(
 ) -> None:
     monkeypatch.setenv("TOKEN", "canary-wrong-token")
     with pytest.raises(CmError, match="buildah login failed with exit code") as failure:
-        publish(plan_for(module, registry))
+        publish(plan_for(module, registry), err)
     assert failure.value.fix == ("Generate a new token where TOKEN came from; it needs Edit there.")
     printed = capfd.readouterr()
     assert "STEP 1" not in printed.err
@@ -261,5 +303,5 @@ def test_a_wrong_token_stops_before_the_build(
 def test_an_image_that_foundry_refuses_is_not_pushed(module: Path, registry: Registry) -> None:
     (module / "Dockerfile").write_text(DOCKERFILE.replace("USER 5000", "USER root"))
     with pytest.raises(CmError, match='USER is "root", a name'):
-        publish(plan_for(module, registry, "refused"))
+        publish(plan_for(module, registry, "refused"), err)
     assert "refused" not in registry.stored()

@@ -181,5 +181,8 @@ def test_only_a_version_tag_publishes(github: Path, gitlab: Path) -> None:
     job = yaml.safe_load((github / WORKFLOW).read_text())["jobs"]["publish"]
     assert job["if"] == "${{ startsWith(github.ref, 'refs/tags/v') }}"
     assert job["environment"] == "foundry"
-    job = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())["publish"]
-    assert job["rules"] == [{"if": "$CI_COMMIT_TAG =~ /^v/"}]
+    jobs = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())
+    assert jobs["publish"]["rules"] == [{"if": "$CI_COMMIT_TAG =~ /^v/"}]
+    # A variable with this scope reaches this job alone.
+    assert [name for name in jobs if "environment" in jobs[name]] == ["publish"]
+    assert jobs["publish"]["environment"] == "foundry"

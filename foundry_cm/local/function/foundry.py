@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError, near_miss
+from foundry_cm.local.function.hints import worker_died
 from foundry_cm.local.function.jobs import JobQueue
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
@@ -298,10 +299,16 @@ class LocalFoundry:
 
     def _check_event(self, function: Function | None, event: Any) -> None:
         try:
-            size = len(json.dumps(event, ensure_ascii=False).encode())
+            size = len(json.dumps(event, ensure_ascii=False, allow_nan=False).encode())
         except UnicodeEncodeError:
             raise CmError(
                 f"{half_pair(event)} holds half of a surrogate pair, which is no text",
+                code="InvalidEvent",
+                exit_code=USAGE,
+            ) from None
+        except (ValueError, RecursionError):
+            raise CmError(
+                "The event is not JSON: it holds a number that JSON lacks, or is nested too deeply",
                 code="InvalidEvent",
                 exit_code=USAGE,
             ) from None
@@ -370,7 +377,7 @@ class LocalFoundry:
                     replica.workers = workers
                 elif replica.workers and not replica.workers & workers:
                     replica.workers = workers
-                    self.jobs.drop(replica.index, _worker_died())
+                    self.jobs.drop(replica.index, worker_died())
 
     def _notify(self) -> None:
         async def wake() -> None:
@@ -387,13 +394,4 @@ def event_too_large(size: str, max_bytes: int) -> CmError:
         fix="Send fewer items a call (batch), or pass a reference and let the module fetch the bytes.",
         code="EventTooLarge",
         exit_code=USAGE,
-    )
-
-
-def _worker_died() -> CmError:
-    return CmError(
-        "The worker process of the module died while it held this call",
-        fix="Foundry would wait for the answer for up to 22 hours: start with "
-        "ConcurrencyType.THREAD_POOL, so that the whole module dies and restarts.",
-        code="WorkerDied",
     )
