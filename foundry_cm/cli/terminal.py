@@ -19,10 +19,17 @@ class Output(Reporter):
 
     def __init__(self, replicas: int = 1) -> None:
         self._many = replicas > 1
+        self._noted: set[str] = set()
 
     def line(self, replica: int, text: str) -> None:
         """Show a line of a replica."""
         say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
+
+    def noted(self, text: str) -> None:
+        """Show what the local Foundry noticed; once, however often it happens."""
+        if text not in self._noted:
+            self._noted.add(text)
+            say(text, "yellow")
 
 
 def told_to_stop() -> asyncio.Event:
