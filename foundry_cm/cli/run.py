@@ -124,7 +124,20 @@ async def _run(pipeline: LocalPipeline, project: Project, follow: bool) -> None:
             ends = [stop.wait(), _ends(pipeline), _show_progress(pipeline, progress)]
             ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
             await _first(ends)
-        await pipeline.finish()
+        await _finish(pipeline, stop)
+
+
+async def _finish(pipeline: LocalPipeline, stop: asyncio.Event) -> None:
+    """End the module; who does not want to wait for it any longer says so a second time."""
+    if stop.is_set():
+        say("stopping")
+        stop.clear()
+    finishing, again = asyncio.create_task(pipeline.finish()), asyncio.create_task(stop.wait())
+    await asyncio.wait({finishing, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not finishing.done():
+        pipeline.kill()
+    again.cancel()
+    await finishing
 
 
 async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:

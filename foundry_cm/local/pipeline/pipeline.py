@@ -251,10 +251,14 @@ class LocalPipeline:
         folder = resource.folder(self.settings.root)
         return sum(count_rows(folder / path) for path in now - before if not hidden(str(path)))
 
-    async def _kill(self) -> None:
-        self.kills += 1
+    def kill(self) -> None:
+        """End the process of the module without warning; where nobody stops it, another starts at once."""
         if self._replica:
             self._replica.kill()
+
+    async def _kill(self) -> None:
+        self.kills += 1
+        self.kill()
 
     async def _expire(self) -> None:
         if self._mounts:

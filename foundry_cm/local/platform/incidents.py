@@ -49,7 +49,7 @@ def cannot_write(error: OSError, root: Path) -> CmError:
     return CmError(
         f"{shown.as_posix()} cannot be written: {error.strerror}",
         where=str(path),
-        fix="Free some space, then: cm run. It goes on from the last commit."
+        fix="Free some space, then: cm run. What was committed is kept."
         if error.errno in FULL
         else "Give yourself the right to write there, then: cm run",
         code="CannotWrite",
