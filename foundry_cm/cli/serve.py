@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Folder
+from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
@@ -26,7 +26,6 @@ from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.local.site import bind
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
-from foundry_cm.module.watch import changed_files, check_syntax
 
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
@@ -141,36 +140,17 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
         async with foundry:
             _show_banner(foundry, panel)
             with announced(project.folder, panel, secret):
-                reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
+                reloading = (
+                    asyncio.create_task(reload_on_change(project, stop, foundry.reload))
+                    if reload
+                    else None
+                )
                 await stop.wait()
                 say("stopping")
                 if reloading:
                     reloading.cancel()
     finally:
         await runner.cleanup()
-
-
-async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
-    async for files in changed_files(project.watched, stop):
-        names = _names(files, project.folder)
-        try:
-            check_syntax(files)
-        except CmError as error:
-            show_error(error)
-            say("The version before this change goes on answering.")
-            continue
-        say(f"{names} changed: starting the module anew", "cyan")
-        try:
-            await foundry.reload(f"{names} changed")
-        except CmError as error:
-            show_error(error)
-
-
-def _names(files: list[Path], folder: Path) -> str:
-    # Editors write beside a file and rename; what is gone already tells nobody anything.
-    files = [file for file in files if file.exists()] or files
-    shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
-    return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:

@@ -19,17 +19,30 @@ class Output(Reporter):
 
     def __init__(self, replicas: int = 1) -> None:
         self._many = replicas > 1
+        self._noted: set[str] = set()
 
     def line(self, replica: int, text: str) -> None:
         """Show a line of a replica."""
         say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
 
+    def noted(self, text: str) -> None:
+        """Show what the local Foundry noticed; once, however often it happens."""
+        if text not in self._noted:
+            self._noted.add(text)
+            say(text, "yellow")
+
 
 def told_to_stop() -> asyncio.Event:
     """An event that is set by Ctrl-C, by SIGTERM, and by a terminal that is closed."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def told(*_: object) -> None:
+        if loop.is_closed():  # only the summary is left to be printed
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(stop.set)
+
     for number in _stopping():
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        signal.signal(number, told)
     return stop
 
 

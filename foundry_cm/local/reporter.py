@@ -22,3 +22,6 @@ class Reporter:
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         """A replica declared its functions."""
+
+    def noted(self, text: str) -> None:
+        """The local Foundry saw something that the module's owner may want to know."""

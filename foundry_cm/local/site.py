@@ -71,21 +71,34 @@ class Site:
         Raises `CmError` for Sources that cannot be used.
         """
         sources = LocalSources.read(self.run.folder)
-        self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
-        # Private as a whole; what is inside is readable, since a container has a user of its own.
-        self.mounts = Mounts.create(self._folder / "mounts", sources)
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
+            # Private as a whole; what is inside is readable, since a container has a user of its own.
+            self.mounts = Mounts.create(self._folder / "mounts", sources)
+        except OSError as error:
+            raise CmError(
+                f"The files that a module finds mounted cannot be written: {error.strerror}",
+                where=tempfile.gettempdir(),
+                fix="Free some space there, or set TMPDIR to another folder.",
+                code="CannotWrite",
+            ) from None
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         names = ("localhost", LOOPBACK, self.run.host)
         self.mounts.authority.issue_cert(*names).configure_cert(self._tls)
         return self.mounts
 
     async def listen(
-        self, app: web.Application, port: int = 0, *, handler_cancellation: bool = False
+        self,
+        app: web.Application,
+        port: int = 0,
+        *,
+        or_next: bool = False,
+        handler_cancellation: bool = False,
     ) -> str:
         """Serve an application over TLS on loopback; gives its host and port, as the module knows it.
 
-        `handler_cancellation`: a call ends when its caller hangs up. Raises `CmError` where another
-        program has the port.
+        `or_next`: where another program has the port, the next free one is taken. Else a `CmError` is
+        raised. `handler_cancellation`: a call ends when its caller hangs up.
         """
         server = web.AppRunner(
             app,
@@ -96,7 +109,7 @@ class Site:
         )
         await server.setup()
         self._servers.append(server)
-        listener = bind(port)
+        listener = bind_next(port) if or_next else bind(port)
         await web.SockSite(server, listener, ssl_context=self._tls).start()
         return f"{self.run.host}:{listener.getsockname()[1]}"
 
@@ -150,6 +163,8 @@ def bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
+        # Of two that bind a port at the same time, only one can listen.
+        listener.listen(128)
     except OSError as error:
         listener.close()
         raise CmError(
@@ -160,8 +175,15 @@ def bind(port: int) -> socket.socket:
         ) from None
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.listen(128)
     return listener
+
+
+def bind_next(port: int) -> socket.socket:
+    """A listening socket on that port, or on the next one that is free."""
+    for number in range(port, min(port + 100, 65536)):
+        with contextlib.suppress(CmError):
+            return bind(number)
+    return bind(0)
 
 
 def is_pipeline(folder: Path) -> bool:
