@@ -229,9 +229,11 @@ class Pipeline:
         """How `LocalPipeline` runs it: for what this class does not offer."""
         from foundry_cm.local.pipeline import pipeline as pipelines
 
+        project = Project.read(self.folder)
         return pipelines.Settings(
-            command=Project.read(self.folder).command(),
+            command=project.command(),
             folder=self.folder,
+            passed=project.env,
             root=self.root,
             **chosen,
         )

@@ -23,6 +23,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Foundry runs modules
 QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each core: most of a test's time is spent waiting for a module to start."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def git(folder: Path, *args: str) -> str:
     """Run git in a folder; a failure shows git's own words."""
     done = subprocess.run(["git", *args], cwd=folder, text=True, capture_output=True)
@@ -67,12 +72,18 @@ def replace_with_working_tree(repository: Path) -> None:
     copy_working_tree(repository)
 
 
+def release(repository: Path, tag: str) -> Path:
+    """Tag a repository's last commit; its objects are one file, as in what a host sends, to clone fast."""
+    git(repository, "tag", tag)
+    git(repository, "repack", "-a", "-d", "-q")
+    return repository
+
+
 def snapshot(folder: Path, tag: str) -> Path:
     """The working tree as a repository of its own with one tag."""
     copy_working_tree(folder)
     commit(folder, "the working tree")
-    git(folder, "tag", tag)
-    return folder
+    return release(folder, tag)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Starting the module of `cm serve` anew when its files change, and only then."""
+"""Starting a module anew when its files change, and only then, for the verbs that run one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import os
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from foundry_cm.cli.console import say, show_error
 from foundry_cm.errors import CmError
-from foundry_cm.local.function.foundry import GRACE_SECONDS, LocalFoundry
 from foundry_cm.module.project import Project
 from foundry_cm.module.watch import Code, changed_files, check_syntax
 
@@ -20,52 +20,50 @@ _MOST, _SECONDS = 3, 60.0
 _LATE = 0.5
 
 
-async def reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
-    """Start the module anew whenever its code changes, until `stop` is set."""
-    code = await asyncio.to_thread(Code, project.folder, project.watched, foundry.settings.command)
-    others = _Others(foundry, project.folder)
-    async for files in changed_files(project.watched, stop):
-        changed, more = await asyncio.to_thread(code.sort, files)
-        changed += others.of_a_person(more)
-        if not changed:
+async def reload_on_change(
+    project: Project,
+    stop: asyncio.Event,
+    restart: Callable[[str], Awaitable[None]],
+    *,
+    command: Sequence[str] = (),
+    at_rest_since: Callable[[], float | None] = lambda: 0.0,
+    besides: Sequence[str] = (),
+    goes_on: str = "goes on answering",
+) -> None:
+    """Call `restart` with what changed, until `stop` is set; the folders `besides` do not count.
+
+    `at_rest_since` says since when the module neither starts nor works: only then does a file count
+    that is no code. A file that cannot be parsed, and a start that fails, are shown; the watch goes on.
+    """
+    skipped = [project.folder / name for name in besides]
+    code = await asyncio.to_thread(Code, project.folder, project.watched, command)
+    others = _Others(project.folder, at_rest_since)
+    async for changed in changed_files(project.watched, stop):
+        files = [file for file in changed if not any(file.is_relative_to(each) for each in skipped)]
+        own, more = await asyncio.to_thread(code.sort, files)
+        files = own + others.of_a_person(more)
+        if not files:
             continue
-        names = _names(changed, project.folder)
+        names = _names(files, project.folder)
         try:
-            check_syntax(changed)
+            check_syntax(files)
         except CmError as error:
             show_error(error)
-            say("The version before this change goes on answering.")
+            say(f"The version before this change {goes_on}.")
             continue
-        once = f", once {_calls(foundry.running)} answered" if foundry.running else ""
-        say(f"{names} changed: starting the module anew{once}", "cyan")
+        say(f"{names} changed: starting the module anew", "cyan")
         try:
-            await foundry.reload(f"{names} changed")
+            await restart(f"{names} changed")
         except CmError as error:
             show_error(error)
-
-
-async def drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
-    """Let the calls that run come to their end; who is told to stop a second time does so at once."""
-    if not foundry.running:
-        say("stopping")
-        return
-    say(
-        f"stopping once {_calls(foundry.running)} answered, in {GRACE_SECONDS:g} s at most; "
-        "Ctrl-C stops at once"
-    )
-    stop.clear()
-    ended = [asyncio.create_task(foundry.drain()), asyncio.create_task(stop.wait())]
-    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    for waiting in ended:
-        waiting.cancel()
 
 
 class _Others:
     """Files below the source that are no code: a person edits them, or the module writes them."""
 
-    def __init__(self, foundry: LocalFoundry, folder: Path) -> None:
-        self._foundry = foundry
+    def __init__(self, folder: Path, at_rest_since: Callable[[], float | None]) -> None:
         self._folder = folder
+        self._at_rest_since = at_rest_since
         self._counted: defaultdict[Path, list[float]] = defaultdict(list)
 
     def of_a_person(self, files: list[Path]) -> list[Path]:
@@ -73,7 +71,7 @@ class _Others:
         return [file for file in files if self._is_at_rest(file) and not self._is_often(file)]
 
     def _is_at_rest(self, file: Path) -> bool:
-        since = self._foundry.at_rest_since()
+        since = self._at_rest_since()
         return since is not None and _written(file) > since + _LATE
 
     def _is_often(self, file: Path) -> bool:
@@ -102,7 +100,3 @@ def _names(files: list[Path], folder: Path) -> str:
     files = [file for file in files if file.exists()] or files
     shown = ", ".join(os.path.relpath(file, folder) for file in files[:3])
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-
-
-def _calls(number: int) -> str:
-    return "1 call is" if number == 1 else f"{number} calls are"

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
+import shlex
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from foundry_cm.cli import terminal
-from foundry_cm.cli.console import err, say, say_next, show_json
-from foundry_cm.cli.options import Command, Folder
+from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
+from foundry_cm.cli.options import Command, Env, Folder
+from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
     from foundry_cm.local.pipeline.pipeline import LocalPipeline
 
+# Beside those of cm serve.
+PLATFORM_PORT = 8948
+LOOK_SECONDS = 0.2
+
 
 def run(
     command: Command = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on until Ctrl-C, and take in what you add.")
+        bool,
+        typer.Option(
+            "--follow",
+            help="Go on until Ctrl-C: take in what you add, and start the module anew when its code changes.",
+        ),
     ] = False,
     fault: Annotated[
         list[str] | None,
@@ -41,9 +51,26 @@ def run(
             help="Open the output transactions beforehand, as Foundry's build system does, and commit them at the end.",
         ),
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Process everything again: what earlier runs wrote to outputs/ is removed first. "
+            "Your own files there stay.",
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"Port of the platform.  [default: {PLATFORM_PORT}, or the next free one]",
+        ),
+    ] = None,
     format: Annotated[
         Literal["text", "json"], typer.Option(help="How the summary is printed.")
     ] = "text",
+    env: Env = None,
     folder: Folder = Path(),
 ) -> None:
     """Run a pipeline module until it has nothing left to do.
@@ -53,15 +80,18 @@ def run(
     """
     from foundry_cm.local.pipeline.pipeline import LocalPipeline, Settings
 
-    project = Project.read(folder)
+    project = Project.read(folder).passing(env or [])
     settings = Settings(
-        command=project.command(command or []),
+        command=project.command(command or [], verb="run"),
         folder=project.folder,
+        passed=project.env,
         root=project.folder,
         faults=fault or [],
         of_build=build,
+        port=PLATFORM_PORT if port is None else port,
+        or_next=port is None,
+        fresh=fresh,
     )
-    pipeline = LocalPipeline(settings, terminal.Output())
     if importlib.util.find_spec("pyarrow") is None:
         raise CmError(
             "cm run needs pyarrow to read tables, and it is not installed",
@@ -69,8 +99,10 @@ def run(
             code="MissingExtra",
             exit_code=USAGE,
         )
-    asyncio.run(_run(pipeline, _progress(), follow))
-    _show(pipeline, project.folder, format)
+    pipeline = LocalPipeline(settings, terminal.Output())
+    asyncio.run(_run(pipeline, project, follow))
+    again = " ".join(["cm run", *(["--", shlex.join(command)] if command else [])])
+    _show(pipeline, project.folder, format, again)
 
 
 def _progress() -> Progress:
@@ -85,36 +117,91 @@ def _progress() -> Progress:
     )
 
 
-async def _run(pipeline: LocalPipeline, progress: Progress, follow: bool) -> None:
+async def _run(pipeline: LocalPipeline, project: Project, follow: bool) -> None:
+    stop = terminal.told_to_stop()
+    async with pipeline:
+        _show_banner(pipeline)
+        with _progress() as progress:
+            ends = [stop.wait(), _ends(pipeline), _show_progress(pipeline, progress)]
+            ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
+            await _first(ends)
+        await _finish(pipeline, stop)
+
+
+async def _finish(pipeline: LocalPipeline, stop: asyncio.Event) -> None:
+    """End the module; who does not want to wait for it any longer says so a second time."""
+    if stop.is_set():
+        say("stopping")
+        stop.clear()
+    finishing, again = asyncio.create_task(pipeline.finish()), asyncio.create_task(stop.wait())
+    await asyncio.wait({finishing, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not finishing.done():
+        pipeline.kill()
+    again.cancel()
+    await finishing
+
+
+async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
+    """Wait until one of these has ended; the others are given up."""
+    tasks = [asyncio.create_task(each) for each in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ends(pipeline: LocalPipeline) -> None:
+    """Wait until the module has ended with code 0; raises the `CmError` of a run that cannot go on.
+
+    A module that fails once its code was changed waits for the next change.
+    """
+    shown: CmError | None = None
+    while not pipeline.ended:
+        failure = pipeline.failure
+        if failure and not (pipeline.reloads and failure.code == "ModuleDied"):
+            raise failure.again()
+        if failure and failure is not shown:
+            shown = failure
+            show_error(failure)
+            say("It starts again at the next change of its code.", "yellow")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _follow(pipeline: LocalPipeline, project: Project, stop: asyncio.Event) -> None:
+    async def restart(_: str) -> None:
+        await pipeline.reload()
+
+    folders = ("data", "outputs")
+    await reload_on_change(
+        project,
+        stop,
+        restart,
+        command=pipeline.settings.command,
+        besides=folders,
+        goes_on="goes on",
+    )
+
+
+async def _show_progress(pipeline: LocalPipeline, progress: Progress) -> None:
     from foundry_cm.local.pipeline.pipeline import read_bytes, total_bytes
 
-    stop = terminal.told_to_stop()
     task = progress.add_task("reading", total=None)
-
-    async def watch() -> None:
-        while True:
-            total = max(total_bytes(pipeline.registry), 1)
-            progress.update(task, total=total, completed=read_bytes(pipeline.registry))
-            pipeline.check()
-            await asyncio.sleep(0.2)
-
-    async with pipeline:
-        with progress:
-            ended = asyncio.create_task(stop.wait())
-            watching = asyncio.create_task(watch())
-            waits = [ended, watching]
-            if not follow:
-                waits.append(asyncio.create_task(pipeline.idle()))
-            done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for waiting in pending:
-                waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                for finished in done:
-                    finished.result()
-            await pipeline.finish()
+    while True:
+        total = max(total_bytes(pipeline.registry), 1)
+        progress.update(task, total=total, completed=read_bytes(pipeline.registry))
+        await asyncio.sleep(LOOK_SECONDS)
 
 
-def _show(pipeline: LocalPipeline, folder: Path, format: str) -> None:
+def _show_banner(pipeline: LocalPipeline) -> None:
+    label("cm run  ", shlex.join(pipeline.settings.command))
+    say(f"  platform  https://{pipeline.address}")
+
+
+def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> None:
     moved = pipeline.moved()
     errors = {name for name in (each.resource.alias for each in moved) if name.endswith("-errors")}
     rows = {"in": 0, "out": 0, "errors": 0}
@@ -151,13 +238,20 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str) -> None:
     )
     for struck in pipeline.faults.struck:
         say(f"fault {struck}", "yellow")
+    if pipeline.ended:
+        say("The module ended by itself, with code 0. Foundry starts such a pipeline again.")
+    if pipeline.rested and not pipeline.paced:
+        say("It was ended because it rests: it looked at its inputs again, and nothing was new.")
     if rows["errors"]:
         [refused] = [each.folder for each in moved if each.resource.alias in errors]
         say_next(
             f"cat {refused.relative_to(folder)}/*.jsonl",
             "says of each refused record why, and where it came from",
         )
-    elif rows["in"]:
-        say_next("cm run", "again: it reads only what is new in data/")
+    elif rows["in"] and pipeline.paced:
+        say_next(again, "again: it reads only what is new in data/")
     else:
-        say("Nothing new in data/: nothing was written.")
+        if not rows["out"]:
+            say("Nothing new in data/: nothing was written.")
+        fresh = again.replace("cm run", "cm run --fresh", 1)
+        say_next(fresh, "removes what it wrote, and processes everything again")

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foundry_cm.cli import reload as reloads
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Env, Folder, Port
+from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
 from foundry_cm.image.launch import launcher
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.addresses import free_port
-from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 
@@ -127,15 +127,40 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
         async with foundry:
             _show_banner(foundry, panel)
             with announced(project.folder, panel, secret, foundry.remove_if_killed):
-                reloading = (
-                    asyncio.create_task(reloads.reload(foundry, project, stop)) if reload else None
-                )
+                reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
                 await stop.wait()
                 if reloading:
                     reloading.cancel()
-                await reloads.drain(foundry, stop)
+                await _drain(foundry, stop)
     finally:
         await runner.cleanup()
+
+
+async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
+    """Let the calls that run come to their end; who is told to stop a second time does so at once."""
+    running = foundry.running
+    if not running:
+        say("stopping")
+        return
+    calls = "1 call is" if running == 1 else f"{running} calls are"
+    say(
+        f"stopping once {calls} answered, in {GRACE_SECONDS:g} s at most; a second Ctrl-C stops at once"
+    )
+    stop.clear()
+    ended = [asyncio.create_task(foundry.drain()), asyncio.create_task(stop.wait())]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in ended:
+        waiting.cancel()
+
+
+async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
+    await reload_on_change(
+        project,
+        stop,
+        foundry.reload,
+        command=foundry.settings.command,
+        at_rest_since=foundry.at_rest_since,
+    )
 
 
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:

@@ -35,8 +35,14 @@ class Output(Reporter):
 def told_to_stop() -> asyncio.Event:
     """An event that is set by Ctrl-C, by SIGTERM, and by a terminal that is closed."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def told(*_: object) -> None:
+        if loop.is_closed():  # only the summary is left to be printed
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(stop.set)
+
     for number in _stopping():
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        signal.signal(number, told)
     return stop
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import trustme
 
+from foundry_cm.local.authorities import public_authorities
 from foundry_cm.local.sources import LocalSources
 
 _ROUTE = "/interactive-module/api/internal-query"
@@ -94,13 +95,13 @@ class ReplicaIdentity:
     session: str = field(default_factory=new_session)
 
 
-def function_environment(
-    mounts: Mounts, replica: ReplicaIdentity, *, runtime: str, platform: str, concurrency: int
+def runtime_environment(
+    mounts: Mounts, replica: ReplicaIdentity, *, runtime: str, concurrency: int
 ) -> dict[str, str]:
-    """The variables of a replica that answers calls; those that name a file have it written first.
+    """The variables by which a replica, in either mode, finds its runtime; the token is written first.
 
-    `runtime` and `platform` are hosts with their ports. RESTART_NOTIFICATION_URI is not on the
-    documented list, but the SDK (0.34) does not start without it.
+    `runtime` is a host with its port. RESTART_NOTIFICATION_URI is not on the documented list, but the
+    SDK (0.34) does not start without it.
     """
     host, _, port = runtime.rpartition(":")
     return {
@@ -118,6 +119,18 @@ def function_environment(
             f"replica-{replica.index}/MODULE_AUTH_TOKEN", replica.token
         ),
         "MAX_CONCURRENT_TASKS": str(concurrency),
+    }
+
+
+def function_environment(
+    mounts: Mounts, replica: ReplicaIdentity, *, runtime: str, platform: str, concurrency: int
+) -> dict[str, str]:
+    """The variables of a replica that answers calls; those that name a file have it written first.
+
+    `runtime` and `platform` are hosts with their ports.
+    """
+    return {
+        **runtime_environment(mounts, replica, runtime=runtime, concurrency=concurrency),
         **mounts.common(platform, replica.session),
     }
 
@@ -127,12 +140,17 @@ def pipeline_environment(
 ) -> dict[str, str]:
     """The variables of a pipeline's replica; the files behind them are written first.
 
-    BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes). The
-    routes of jobs are left out: a pipeline answers no calls.
+    BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes).
+    FOUNDRY_URL is a host name that the owner of a module asks for ("Add Foundry URL"); here it has a
+    port. In Foundry a public authority vouches for that host, so a client trusts it without settings.
     """
+    trusted = mounts.write("trusted-ca.pem", mounts.ca.read_text("ascii") + public_authorities())
     return {
         "BUILD2_TOKEN": mounts.write("BUILD2_TOKEN", token),
         "RESOURCE_ALIAS_MAP": mounts.write("RESOURCE_ALIAS_MAP", json.dumps(aliases)),
+        "FOUNDRY_URL": platform,
+        "REQUESTS_CA_BUNDLE": trusted,
+        "SSL_CERT_FILE": trusted,
         **mounts.common(platform, new_session()),
     }
 

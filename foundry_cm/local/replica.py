@@ -101,6 +101,16 @@ class Replica:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int | None:
+        """The id of its process, where one was started."""
+        return self._process.pid if self._process else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """With what its last process ended; None while it runs, negative for a signal."""
+        return self._process.poll() if self._process else None
+
+    @property
     def state(self) -> str:
         """`starting`, `responsive`, `restarting` or `stopped`."""
         if self.alive:
@@ -231,7 +241,7 @@ class Replica:
             raise CmError(
                 f"The module cannot be started: {self._launch.command[0]}: {error.strerror}",
                 where=str(self._folder),
-                fix="Give the command that runs it after --, such as: cm serve -- python src/app.py",
+                fix="Give the command that runs it after two dashes, such as: -- python src/app.py",
                 code="ModuleNotStarted",
             ) from None
         self._guard.session(self._process.pid)

@@ -69,10 +69,10 @@ class Project:
         """The module with further variables passed on to it; see `env`."""
         return Project(self.folder, replace(self.settings, env=(*self.settings.env, *variables)))
 
-    def command(self, given: Sequence[str] = ()) -> list[str]:
+    def command(self, given: Sequence[str] = (), *, verb: str = "serve") -> list[str]:
         """The command that runs the module: as given, as set, or `python src/app.py`.
 
-        Raises `CmError` where there is none to be found.
+        Raises `CmError` where there is none to be found; `verb` is the one that was asked for it.
         """
         if given:
             return list(given)
@@ -83,7 +83,7 @@ class Project:
         raise CmError(
             "There is no module here: no src/app.py, and no command was given",
             where=str(self.folder),
-            fix="Give the command that runs it after --, such as: cm serve -- python my_module.py",
+            fix=f"Give the command that runs it after --, such as: cm {verb} -- python my_module.py",
             exit_code=USAGE,
         )
 

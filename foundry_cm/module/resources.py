@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -27,7 +28,8 @@ class Declared(Record, frozen=True, kw_only=True, rename=None):
     errors: str | None = None
     output_format: Literal["csv", "parquet", "jsonl"] = "csv"
     batch_rows: Annotated[int, Meta(ge=1)] = 1
-    poll_seconds: Annotated[float, Meta(gt=0)] = 1
+    # The template's loop takes it from here; another module has its own way.
+    poll_seconds: Annotated[float, Meta(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         given = [("inputs", alias) for alias in self.inputs]
@@ -58,8 +60,16 @@ def read_resources(folder: Path) -> Declared:
         raise CmError(
             f"There is no {FILE.as_posix()}: this is not a pipeline module",
             where=str(folder),
-            fix="A module that answers calls is run by: cm serve",
+            fix=f"A pipeline names its inputs and outputs there: {_example(folder)}. The kinds are "
+            f"{', '.join(get_args(Kind))}. A module that answers calls is run by: cm serve",
             code="NoPipeline",
             exit_code=USAGE,
         )
     return as_record(Declared, read_file(place.file), place, "BadResources")
+
+
+def _example(folder: Path) -> str:
+    """What the file of a module may say, which has only folders in `data/` so far."""
+    names = [path.name for path in sorted(folder.glob("data/*/")) if ALIAS.fullmatch(path.name)]
+    inputs = dict.fromkeys(names or ["orders"], "dataset")
+    return json.dumps({"inputs": inputs, "outputs": {"results": "dataset"}})

@@ -103,20 +103,19 @@ def test_without_the_permission_the_error_says_where_to_give_it(module: Path) ->
         ) in foundry.output
 
 
-def test_a_laptop_acts_for_a_person_on_a_real_foundry(module: Path, tmp_path: Path) -> None:
+def test_a_laptop_with_a_persons_token_stays_with_the_local_platform(
+    module: Path, tmp_path: Path
+) -> None:
     with upstream(tmp_path) as real:
-        env = {
+        # As if somebody had passed them on by name: even then the client does not look at them.
+        person = {
             "FOUNDRY_HOSTNAME": urlparse(real.url).netloc,
             "FOUNDRY_TOKEN": "canary-person",
             "SSL_CERT_FILE": str(real.ca),
-            "REQUESTS_CA_BUNDLE": str(real.ca),
         }
-        with serve(module, env=env) as foundry:
-            # It only echoes: the answer is no dataset.
-            with pytest.raises(CallFailed, match="name_of failed on job"):
-                foundry.call("name_of", PARTS)
-            assert "canary-person" not in foundry.output
-        assert set(real.authorizations) == {"Bearer canary-person"}
+        with serve(module, env=person) as foundry:
+            assert foundry.call("name_of", PARTS) == {"name": "parts"}
+        assert real.authorizations == []
 
 
 def test_a_module_without_permissions_gets_no_credentials(render: Render) -> None:

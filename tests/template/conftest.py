@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from copier import run_copy, run_recopy, run_update
 
-from tests.conftest import REPOSITORY, commit, git, replace_with_working_tree
+from tests.conftest import REPOSITORY, commit, git, release, replace_with_working_tree
 
 # The end of each file that the template and the owner both write.
 LAST_LINE = "What is yours goes below this line"
@@ -28,8 +28,7 @@ def history_in(repository: Path) -> Path:
     git(repository, "tag", "-f", "v0.0.1", FIRST)
     replace_with_working_tree(repository)
     commit(repository, "the working tree")
-    git(repository, "tag", "v1000.0.0")
-    return repository
+    return release(repository, "v1000.0.0")
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +68,7 @@ def next_version(history: Path, tmp_path: Path) -> Path:
             block = b"<!-- A new block. -->" if b"<!--" in last else b"# A new block."
             file.write_bytes(b"".join(lines) + block + b"\n\n" + last)
     commit(repository, "the next version")
-    git(repository, "tag", "v1001.0.0")
-    return repository
+    return release(repository, "v1001.0.0")
 
 
 def module_of(template: Path, folder: Path, version: str, answers: dict[str, Any]) -> Path:

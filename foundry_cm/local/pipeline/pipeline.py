@@ -10,27 +10,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from foundry_cm.errors import CmError
-from foundry_cm.local.mounts import Mounts, pipeline_environment
+from foundry_cm.local.function.server import create_app
+from foundry_cm.local.mounts import (
+    Mounts,
+    ReplicaIdentity,
+    pipeline_environment,
+    runtime_environment,
+)
+from foundry_cm.local.pipeline.no_calls import NoCalls
+from foundry_cm.local.pipeline.rest import Rest
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.faults import Faults
+from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_writable
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Run, Site
-from foundry_cm.module.resources import read_resources
+from foundry_cm.module.resources import Declared, read_resources
 
 STOP_SECONDS = 30.0
-IDLE_POLLS = 2
+# For a module whose platform has failed: what it would still do fails as well.
+BROKEN_SECONDS = 2.0
 
 
-def declared_resources(folder: Path) -> list[Resource]:
-    """The inputs and outputs that a module declares; raises `CmError`."""
-    declared = read_resources(folder)
+def declared_resources(declared: Declared) -> list[Resource]:
+    """The inputs and outputs that a module declares."""
     inputs = [Resource(alias, kind) for alias, kind in declared.inputs.items()]
     return inputs + [Resource(alias, kind, True) for alias, kind in declared.written.items()]
 
@@ -43,6 +54,12 @@ class Settings(Run):
     faults: Sequence[str] = ()
     of_build: bool = False
     poll_seconds: float = 0.2
+    # Of the platform; 0 takes any free one.
+    port: int = 0
+    # Whether the next free port will do where another program has that one.
+    or_next: bool = False
+    # Whether to begin anew: what earlier runs wrote is removed.
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,16 +76,22 @@ class LocalPipeline:
 
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
         self.settings = settings
-        self.resources = declared_resources(settings.folder)
-        self.kills = 0
+        declared = read_resources(settings.folder)
+        self.resources = declared_resources(declared)
+        self.kills = self.reloads = 0
+        self.address = ""
+        self.ended = False
         self._tokens = Tokens()
         self.faults = Faults(settings.faults)
         self.faults.on_kill = self._kill
         self.faults.on_expire = self._expire
-        self._platform = create_platform(
-            settings.root, self.resources, access=self._tokens, faults=self.faults
-        )
-        self._site = Site(settings, reporter or Reporter())
+        self._reporter = reporter or Reporter()
+        self._platform = self._create_platform()
+        inputs = [resource.alias for resource in self.resources if not resource.writable]
+        self.paced = declared.poll_seconds is not None
+        self.rested = False
+        self._rest = Rest(self.registry.activity, inputs, paced=self.paced)
+        self._site = Site(settings, self._reporter)
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
         self._mounts: Mounts | None = None
@@ -89,8 +112,26 @@ class LocalPipeline:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._site.stop_replicas(STOP_SECONDS)
+        broken = self._platform[INCIDENTS].failure
+        await self._site.stop_replicas(BROKEN_SECONDS if broken else STOP_SECONDS)
         await self._site.close()
+
+    def _create_platform(self) -> web.Application:
+        """The platform, once its outputs can be written; raises `CmError`."""
+        settings, outputs = self.settings, [each for each in self.resources if each.writable]
+        try:
+            for resource in outputs:
+                resource.check(settings.root)
+                check_writable(resource.state(settings.root), settings.root)
+            if settings.fresh:
+                Registry(settings.root, self.resources).forget()
+            platform = create_platform(
+                settings.root, self.resources, access=self._tokens, faults=self.faults
+            )
+        except OSError as error:
+            raise cannot_write(error, settings.root) from None
+        platform[INCIDENTS].on_unknown = self._reporter.noted
+        return platform
 
     async def _start(self) -> None:
         for resource in self.resources:
@@ -98,35 +139,54 @@ class LocalPipeline:
         if self.settings.of_build:
             self._open_for_build()
         self._mounts = self._site.open()
-        variables = pipeline_environment(
+        identity = ReplicaIdentity(0)
+        runtime = await self._site.listen(create_app(NoCalls(identity)), handler_cancellation=True)
+        self.address = await self._site.listen(
+            self._platform, self.settings.port, or_next=self.settings.or_next
+        )
+        variables = runtime_environment(self._mounts, identity, runtime=runtime, concurrency=1)
+        variables |= pipeline_environment(
             self._mounts,
-            platform=await self._site.listen(self._platform),
+            platform=self.address,
             token=self._tokens.pipeline,
             aliases=self.registry.alias_map(),
         )
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
         self._replica = self._site.start_replica(
-            variables, self._died, on_start=self.registry.activity.changed
+            variables, self._died, on_start=self.registry.activity.news
         )
 
+    async def reload(self) -> None:
+        """Start the module anew, as it is now; what it had not committed it does again."""
+        if self._replica:
+            self.reloads += 1
+            await self._replica.stop(STOP_SECONDS)
+            self._failure, self.ended = None, False
+            self._replica.start()
+
     async def idle(self) -> None:
-        """Wait until the module has looked at every input again and found nothing more to do.
+        """Wait until the module has nothing left to do: it rests, or it has ended with code 0.
 
         Raises `CmError` when the module dies by itself.
         """
-        inputs = [resource.alias for resource in self.resources if not resource.writable]
-        while self.registry.activity.polls_since_change(inputs) < IDLE_POLLS or self._open():
+        while not self.ended and (self._open() or not self._rests()):
             await asyncio.sleep(0.02)
             self.check()
 
     def check(self) -> None:
-        """Raise the `CmError` of a module that has died by itself."""
-        if self._failure:
-            raise self._failure.again()
+        """Raise the `CmError` of a platform that cannot go on, or of a module that died by itself."""
+        if self.failure:
+            raise self.failure.again()
+
+    @property
+    def failure(self) -> CmError | None:
+        """Why it cannot go on, where that is so."""
+        return self._platform[INCIDENTS].failure or self._failure
 
     async def finish(self) -> None:
         """Stop the module, and let the build that opened the transactions commit them."""
         await self._site.stop_replicas(STOP_SECONDS)
+        self.check()
         for dataset in self._outputs():
             for transaction in dataset.history(DEFAULT_BRANCH):
                 if transaction.status == "OPEN" and transaction.job:
@@ -144,7 +204,8 @@ class LocalPipeline:
             elif resource.kind == "media_set":
                 rows = len(activity.files_read.get(resource.alias, ()))
             else:
-                rows = sum(map(count_rows, activity.files_read.get(resource.alias, ())))
+                files = activity.files_read.get(resource.alias, ())
+                rows = max(sum(map(count_rows, files)), activity.rows_read[resource.alias])
             found.append(Moved(resource, rows, resource.folder(self.settings.root)))
         return found
 
@@ -190,31 +251,43 @@ class LocalPipeline:
         folder = resource.folder(self.settings.root)
         return sum(count_rows(folder / path) for path in now - before if not hidden(str(path)))
 
-    async def _kill(self) -> None:
-        self.kills += 1
+    def kill(self) -> None:
+        """End the process of the module without warning; where nobody stops it, another starts at once."""
         if self._replica:
             self._replica.kill()
+
+    async def _kill(self) -> None:
+        self.kills += 1
+        self.kill()
 
     async def _expire(self) -> None:
         if self._mounts:
             self._mounts.write("BUILD2_TOKEN", self._tokens.rotate())
 
     def _died(self, _: int, error: CmError, __: float | None) -> None:
-        self._failure = error
+        # One that ends with 0 has done what it had to do.
+        self.ended = self._replica is not None and self._replica.exit_code == 0
+        if not self.ended:
+            self._failure = error
+
+    def _rests(self) -> bool:
+        self.rested = self._rest.reached(self._replica.pid if self._replica else None)
+        return self.rested
 
 
 def total_bytes(registry: Registry) -> int:
     """The size of everything that the inputs hold."""
-    files = (
-        path
-        for resource in registry.resources
-        if not resource.writable
-        for path in resource.folder(registry.root).rglob("*")
-    )
-    return sum(path.stat().st_size for path in files if path.is_file())
+    inputs = [resource for resource in registry.resources if not resource.writable]
+    return sum(_size(path) for each in inputs for path in each.files(registry.root))
 
 
 def read_bytes(registry: Registry) -> int:
     """The size of the input files that the module has asked for."""
-    read = registry.activity.files_read.values()
-    return sum(path.stat().st_size for paths in read for path in paths)
+    return sum(_size(path) for paths in registry.activity.files_read.values() for path in paths)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # gone meanwhile
+        return 0

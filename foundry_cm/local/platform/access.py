@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.local.platform.errors import ApiError
+from foundry_cm.local.platform.incidents import INCIDENTS, Incidents, unknown_route
 
 LIFETIME_SECONDS = 3600
 UPLOAD_LIMIT_BYTES = 1 << 34
@@ -77,6 +78,7 @@ def guarded(tokens: Tokens, *further: Any) -> web.Application:
     middlewares = [envelope, bearer, *further]
     app = web.Application(middlewares=middlewares, client_max_size=UPLOAD_LIMIT_BYTES)
     app[TOKENS] = tokens
+    app[INCIDENTS] = Incidents()
     app.router.add_post("/multipass/api/oauth2/token", issue)
     app.router.add_post("/multipass/api/oauth2/revoke_token", revoke)
     return app
@@ -84,17 +86,13 @@ def guarded(tokens: Tokens, *further: Any) -> web.Application:
 
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns errors into the platform's envelope.
-
-    A path that is not served answers 404 without a body: the client takes that for an endpoint its
-    enrollment does not have (ApiNotFoundError).
-    """
+    """Turns errors into the platform's envelope."""
     try:
         return await handler(request)
     except ApiError as error:
         return error.response()
-    except web.HTTPNotFound:
-        return web.Response(status=404)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        return unknown_route(request, error)
     except web.HTTPException:
         raise
     except ConnectionError:

@@ -9,7 +9,9 @@ from aiohttp import web
 
 from foundry_cm.local.platform.access import Handler, Tokens, guarded
 from foundry_cm.local.platform.datasets import routes as datasets
+from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import FAULTS, Faults, point_of
+from foundry_cm.local.platform.incidents import INCIDENTS, is_refusal
 from foundry_cm.local.platform.media import routes as media
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import Resource
@@ -28,12 +30,34 @@ def create_platform(
     It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
     and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
     """
-    app = guarded(access or Tokens(), faulty)
+    app = guarded(access or Tokens(), careful, faulty)
     app[REGISTRY] = Registry(root, resources)
     app[FAULTS] = faults or Faults()
     for module in (datasets, streams, media):
         app.add_routes(module.routes())
     return app
+
+
+@web.middleware
+async def careful(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Notes when calls come, and lets none do anything more once the disk has refused one of them.
+
+    What is in memory and what is on the disk may differ by then.
+    """
+    registry, incidents = request.app[REGISTRY], request.app[INCIDENTS]
+    if incidents.failure:
+        raise ApiError("Default:Internal", status=500, message=incidents.failure.what)
+    try:
+        return await handler(request)
+    except FileNotFoundError as error:
+        gone = f"{error.filename} is gone"
+        raise ApiError("Default:NotFound", status=404, message=gone) from None
+    except OSError as error:
+        if is_refusal(error):
+            raise incidents.refused(error, registry.root) from None
+        raise
+    finally:
+        registry.activity.called()
 
 
 @web.middleware

@@ -41,6 +41,8 @@ STATUSES = {
     "InvalidPageSize": 400,
     "InvalidPageToken": 400,
     "InvalidParameterCombination": 400,
+    "InvalidParameterValue": 400,
+    "InvalidRequestBody": 400,
     "InvalidSchema": 400,
     "InvalidTransactionType": 400,
     "MediaItemNotFound": 404,

@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from foundry_cm.local.platform.activity import Activity
 from foundry_cm.local.platform.datasets.dataset import Dataset
 from foundry_cm.local.platform.datasets.inputs import InputDataset
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.media.store import MediaSet
-from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
+from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource, remove_tree
 from foundry_cm.local.platform.streams.store import Stream
-
-
-@dataclass
-class Activity:
-    """What the module has read and written, as the platform saw it."""
-
-    lists: Counter[str] = field(default_factory=Counter)
-    writes: Counter[str] = field(default_factory=Counter)
-    records_read: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    files_read: dict[str, set[Path]] = field(default_factory=dict)
-    last_change: float = field(default_factory=time.monotonic)
-    lists_at_change: Counter[str] = field(default_factory=Counter)
-
-    def listed(self, alias: str) -> None:
-        """A poll of an input: nothing has moved."""
-        self.lists[alias] += 1
-
-    def read(self, alias: str, path: Path) -> None:
-        """A file's content was asked for."""
-        self.files_read.setdefault(alias, set()).add(path)
-        self.changed()
-
-    def read_records(self, alias: str, partition: str, start: int, stop: int) -> None:
-        """Records `start` to `stop` of a partition were handed out, perhaps not for the first time."""
-        if start == stop:
-            return
-        first, last = self.records_read.get((alias, partition), (start, stop))
-        self.records_read[(alias, partition)] = (min(first, start), max(last, stop))
-        self.changed()
-
-    def records(self, alias: str) -> int:
-        """How many records of a stream were handed out, each counted once."""
-        found = self.records_read.items()
-        return sum(stop - start for (name, _), (start, stop) in found if name == alias)
-
-    def wrote(self, alias: str) -> None:
-        """Something was uploaded or published."""
-        self.writes[alias] += 1
-        self.changed()
-
-    def polls_since_change(self, aliases: Iterable[str]) -> int:
-        """How often the least polled of these inputs was asked after the last change."""
-        return min(
-            (self.lists[alias] - self.lists_at_change[alias] for alias in aliases), default=0
-        )
-
-    def changed(self) -> None:
-        """Something happened, so polls count from here; a start of the module is such a thing."""
-        self.last_change = time.monotonic()
-        self.lists_at_change = Counter(self.lists)
 
 
 class Registry:
@@ -91,6 +39,18 @@ class Registry:
                 self._datasets[resource.rid] = OutputDataset(root, resource)
             else:
                 self._datasets[resource.rid] = InputDataset(root, resource)
+
+    def forget(self) -> None:
+        """Remove what the platform wrote in earlier runs; a file that somebody else put there stays."""
+        for dataset in self._datasets.values():
+            if isinstance(dataset, OutputDataset):
+                dataset.forget()
+        for stream in self._streams.values():
+            stream.forget()
+        for media_set in self._media_sets.values():
+            media_set.forget()
+        for resource in self.resources:
+            remove_tree(resource.state(self.root), self.root)
 
     def dataset(self, rid: str) -> Dataset:
         """The dataset of that rid."""

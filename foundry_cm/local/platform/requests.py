@@ -29,18 +29,18 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
-        raise ApiError("InvalidRequestBody", status=400) from None
+        raise ApiError("InvalidRequestBody") from None
     if not isinstance(value, dict):
-        raise ApiError("InvalidRequestBody", status=400)
+        raise ApiError("InvalidRequestBody")
     return value
 
 
 def page(request: web.Request, items: Sequence[Any], default: int, largest: int) -> web.Response:
     """One page of a list; the token of the next page is its offset."""
-    size = _number(request, "pageSize", default, "InvalidPageSize")
+    size = number(request, "pageSize", default, "InvalidPageSize")
     if size <= 0:
         raise ApiError("InvalidPageSize", pageSize=size)
-    start = _number(request, "pageToken", 0, "InvalidPageToken")
+    start = number(request, "pageToken", 0, "InvalidPageToken")
     size = min(size, largest)
     body: dict[str, Any] = {"data": list(items[start : start + size])}
     if start + size < len(items):
@@ -48,7 +48,8 @@ def page(request: web.Request, items: Sequence[Any], default: int, largest: int)
     return web.json_response(body)
 
 
-def _number(request: web.Request, name: str, default: int, error: str) -> int:
+def number(request: web.Request, name: str, default: int, error: str) -> int:
+    """A parameter that is a whole number."""
     text = request.query.get(name)
     if text is None:
         return default

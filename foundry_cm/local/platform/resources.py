@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -132,3 +133,24 @@ def read_json(path: Path, default: Any) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default
+
+
+def remove_file(path: Path, root: Path) -> None:
+    """Removes a file of ours, and the folders below the root that are empty then."""
+    check_no_link(root, path)
+    path.unlink(missing_ok=True)
+    _remove_empty(path.parent, root)
+
+
+def remove_tree(folder: Path, root: Path) -> None:
+    """Removes a folder of ours, and the folders around it that are empty then."""
+    check_no_link(root, folder)
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    _remove_empty(folder.parent, root)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

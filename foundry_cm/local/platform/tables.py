@@ -190,8 +190,8 @@ def export(
     kind: str,
     columns: list[str],
     limit: int | None,
-) -> bytes:
-    """The rows of a view for `readTable`, as an Arrow stream or as CSV with a header."""
+) -> tuple[bytes, int]:
+    """The rows of a view for `readTable`, as an Arrow stream or as CSV with a header, and their number."""
     _require_pyarrow()
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -219,10 +219,10 @@ def export(
         if any(pa.types.is_list(each) for each in table.schema.types):
             raise ApiError("ColumnTypesNotSupported", status=400, datasetRid=rid)
         arrow_csv.write_csv(table, sink)
-        return sink.getvalue()
+        return sink.getvalue(), len(table)
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue()
+    return sink.getvalue(), len(table)
 
 
 def _csv_records(path: Path) -> int:
@@ -236,7 +236,14 @@ def _csv_records(path: Path) -> int:
 
 
 def count_rows(path: Path) -> int:
-    """How many rows or records a file of ours holds, in bounded memory; 0 for other files."""
+    """How many rows or records a file holds, in bounded memory; 0 for one that is no table."""
+    try:
+        return _count_rows(path)
+    except (OSError, ValueError):  # gone meanwhile, or not what its name says
+        return 0
+
+
+def _count_rows(path: Path) -> int:
     if path.suffix == ".parquet":
         from pyarrow import parquet
 

@@ -13,7 +13,7 @@ from foundry_cm.local.platform.datasets.inputs import InputDataset
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.registry import REGISTRY
-from foundry_cm.local.platform.requests import json_body, page, preview, receive, send
+from foundry_cm.local.platform.requests import json_body, number, page, preview, receive, send
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, checked_path
 
 BASE = "/api/v2/datasets/{dataset}"
@@ -160,13 +160,18 @@ async def abort(request: web.Request) -> web.Response:
 # Files
 
 
-def _view(request: web.Request) -> tuple[Dataset, dict[str, FileEntry]]:
-    """The files that `branchName`, `startTransactionRid` and `endTransactionRid` select."""
+def _view(
+    request: web.Request, *, branch_and_range: bool = False
+) -> tuple[Dataset, dict[str, FileEntry]]:
+    """The files that `branchName`, `startTransactionRid` and `endTransactionRid` select.
+
+    `branch_and_range`: the branch may be named beside transactions of that branch.
+    """
     dataset = _dataset(request)
     start, end = (request.query.get(f"{end}TransactionRid") for end in ("start", "end"))
     branch = request.query.get("branchName")
     given = [name for name in request.query if name in VIEW_PARAMETERS]
-    if (branch and (start or end)) or (start and not end):
+    if (branch and (start or end) and not branch_and_range) or (start and not end):
         raise ApiError(
             "InvalidParameterCombination",
             validCombinations=[
@@ -231,7 +236,9 @@ async def get_file(request: web.Request) -> web.Response:
 async def file_content(request: web.Request) -> web.StreamResponse:
     """One file's bytes."""
     entry = _found(request)
-    request.app[REGISTRY].activity.read(_dataset(request).resource.alias, entry.location)
+    request.app[REGISTRY].activity.read(
+        _dataset(request).resource.alias, entry.location, entry.transaction
+    )
     return await send(request, entry.location, entry.size)
 
 
@@ -273,7 +280,7 @@ async def catalog_files(request: web.Request) -> web.Response:
     values = [
         {"logicalPath": path, "transactionRid": files[path].transaction} for path in sorted(files)
     ]
-    size = int(request.query.get("pageSize", "1000"))
+    size = number(request, "pageSize", 1000, "InvalidPageSize")
     return web.json_response({"values": values[:size], "nextPageToken": None})
 
 
@@ -286,8 +293,9 @@ async def proxied_file(request: web.Request) -> web.StreamResponse:
         raise ApiError(
             "FileNotFoundOnBranch", datasetRid=dataset.resource.rid, branchName=branch, path=path
         )
-    request.app[REGISTRY].activity.read(dataset.resource.alias, files[path].location)
-    return await send(request, files[path].location, files[path].size)
+    entry = files[path]
+    request.app[REGISTRY].activity.read(dataset.resource.alias, entry.location, entry.transaction)
+    return await send(request, entry.location, entry.size)
 
 
 # Tables and schemas
@@ -340,18 +348,24 @@ async def read_table(request: web.Request) -> web.Response:
     """The rows of a view as an Arrow stream or as CSV."""
     kind = request.query.get("format", "")
     if kind not in ("ARROW", "CSV"):
-        raise ApiError("InvalidTableExportFormat", status=400, format=kind)
-    dataset, files = _view(request)
+        raise ApiError("InvalidTableExportFormat", status=400, format=kind, known="ARROW, CSV")
+    dataset, files = _view(request, branch_and_range=True)
     columns = request.query.getall("columns", [])
-    limit = request.query.get("rowLimit")
-    body = await asyncio.to_thread(
+    limit = number(request, "rowLimit", -1, "InvalidParameterValue")
+    body, rows = await asyncio.to_thread(
         tables.export,
         dataset.resource.rid,
         files,
         _schema(request, dataset, files),
         kind,
         columns,
-        int(limit) if limit else None,
+        None if limit < 0 else limit,
     )
-    request.app[REGISTRY].activity.listed(dataset.resource.alias)
+    activity, alias = request.app[REGISTRY].activity, dataset.resource.alias
+    activity.listed(alias)
+    if limit >= 0:
+        activity.read_rows(alias, rows)
+    else:
+        for entry in tables.data_files(files):
+            activity.read(alias, entry.location, entry.transaction)
     return web.Response(body=body, content_type="application/octet-stream")

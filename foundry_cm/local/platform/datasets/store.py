@@ -23,6 +23,7 @@ from foundry_cm.local.platform.resources import (
     new_rid,
     now,
     read_json,
+    remove_file,
     write_json,
 )
 
@@ -34,6 +35,7 @@ class OutputDataset(Dataset):
 
     def __init__(self, root: Path, resource: Resource) -> None:
         super().__init__(root, resource)
+        self.root = root
         self.store = resource.state(root)
         self._lock = threading.RLock()
         self._transactions: dict[str, Transaction] = {}
@@ -121,6 +123,14 @@ class OutputDataset(Dataset):
         with self._lock:
             self.schema = schema
             self._save()
+
+    def forget(self) -> None:
+        """Remove what was linked into the output's folder, but for what somebody has changed since."""
+        for each in self.transactions():
+            for path, entry in each.files.items():
+                shown = self.folder / path
+                if shown.is_file() and _same(shown, entry.location):
+                    remove_file(shown, self.root)
 
     # State on disk
 

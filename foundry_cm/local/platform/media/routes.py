@@ -180,5 +180,5 @@ async def content(request: web.Request) -> web.StreamResponse:
     """The bytes of an item; nothing is transcoded here, so the original is the same."""
     media_set, item = _item(request)
     location = media_set.location(item)
-    request.app[REGISTRY].activity.read(media_set.resource.alias, location)
+    request.app[REGISTRY].activity.read(media_set.resource.alias, location, item.rid)
     return await send(request, location, media_set.size(item), media_set.media_type(item))

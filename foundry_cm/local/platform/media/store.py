@@ -20,6 +20,7 @@ from foundry_cm.local.platform.resources import (
     checked_path,
     derived_rid,
     read_json,
+    remove_file,
     write_json,
 )
 
@@ -114,6 +115,11 @@ class MediaSet:
     def media_type(self, item: Item) -> str:
         """The media type, from the name (inferred; the platform also looks inside)."""
         return mimetypes.guess_type(item.path)[0] or "application/octet-stream"
+
+    def forget(self) -> None:
+        """Remove the items that were put into an output."""
+        for item in self._items.values() if self.resource.writable else ():
+            remove_file(self.location(item), self.root)
 
     # Writing
 

@@ -30,6 +30,7 @@ def routes() -> list[web.RouteDef]:
     found += [
         web.get(f"{raw}/records", raw_records, name="records-raw"),
         web.post(f"{raw}/jsonRecord", raw_publish, name="publish-raw"),
+        web.post(f"{raw}/jsonRecords", raw_publish_many, name="publish-raw-many"),
     ]
     for base in ("api", "stream-proxy/api"):
         scale = f"/{base}/v2/highScale/streams/datasets/{{dataset}}/streams/{{branch}}"
@@ -110,7 +111,7 @@ async def get_records(request: web.Request) -> web.Response:
     try:
         start, limit = int(request.query.get("startOffset", "0")), int(request.query["limit"])
     except (KeyError, ValueError):
-        raise ApiError("InvalidParameterValue", status=400) from None
+        raise ApiError("InvalidParameterValue") from None
     partition = request.query.get("partitionId", "0")
     records = stream.records(partition, start, limit)
     _note_read(request, stream, partition, records)
@@ -136,7 +137,7 @@ def _note_read(
 def _publish(request: web.Request, records: list[Any], what: str = "Record") -> web.Response:
     stream = _writable(request, what)
     if not all(isinstance(record, dict) for record in records):
-        raise ApiError("InvalidRequestBody", status=400)
+        raise _unknown_shape()
     stream.publish(records)
     request.app[REGISTRY].activity.wrote(stream.resource.alias)
     return web.Response(status=204)
@@ -173,8 +174,43 @@ async def raw_records(request: web.Request) -> web.Response:
 
 async def raw_publish(request: web.Request) -> web.Response:
     """`POST .../jsonRecord` of the documentation: the bare record is the body."""
+    body = await _any_json(request)
+    records = _unwrapped(_stream(request), body, "records")
+    return _publish(request, records if isinstance(records, list) else [records])
+
+
+async def raw_publish_many(request: web.Request) -> web.Response:
+    """`POST .../jsonRecords`: records, bare or each as `value` (seen in public clients)."""
+    stream, body = _stream(request), await _any_json(request)
+    records = _unwrapped(stream, body, "records")
+    if not isinstance(records, list):
+        raise _unknown_shape()
+    before = stream.end_offsets()
+    _publish(request, [_unwrapped(stream, record, "value") for record in records])
+    places = [
+        {"offset": offset, "partitionId": int(partition)}
+        for partition, end in stream.end_offsets().items()
+        for offset in range(before[partition], end)
+    ]
+    return web.json_response({"topic": stream.view_rid, "offsetAndPartitionIds": places})
+
+
+async def _any_json(request: web.Request) -> Any:
     try:
-        record = json.loads(await request.read())
+        return json.loads(await request.read())
     except ValueError:
-        raise ApiError("InvalidRequestBody", status=400) from None
-    return _publish(request, [record])
+        raise _unknown_shape() from None
+
+
+def _unwrapped(stream: Stream, value: Any, key: str) -> Any:
+    """What lies in an object that has nothing but this key, unless the stream has a field of that name."""
+    wrapped = isinstance(value, dict) and list(value) == [key] and not stream.has_field(key)
+    return value[key] if wrapped and isinstance(value[key], dict | list) else value
+
+
+def _unknown_shape() -> ApiError:
+    return ApiError(
+        "InvalidRequestBody",
+        message="jsonRecord takes one record; jsonRecords takes [record, ...], "
+        '[{"value": record}, ...] or {"records": [...]}; a record is a JSON object',
+    )

@@ -19,6 +19,7 @@ from foundry_cm.local.platform.resources import (
     Resource,
     derived_rid,
     read_json,
+    remove_file,
     write_json,
 )
 
@@ -112,6 +113,12 @@ class Stream:
             self._index.clear()
             write_json(self.store / "stream.json", self.state)
 
+    def forget(self) -> None:
+        """Remove the partitions of an output that something was published to."""
+        if self.resource.writable and (self.store / "stream.json").is_file():
+            for path in self.partitions().values():
+                remove_file(path, self.root)
+
     def partitions(self) -> dict[str, Path]:
         """Partition ids with their files."""
         if self.resource.writable:
@@ -153,12 +160,27 @@ class Stream:
                 raise ApiError("RecordTooLarge")
             lines.setdefault(self._partition(record), []).append(line)
         with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.store / "stream.json").is_file():
+                # From now on the partitions are ours.
+                write_json(self.store / "stream.json", self.state)
             paths = self.partitions()
-            for partition, added in lines.items():
+            for partition in lines:
                 self._lines(paths[partition])
-                with paths[partition].open("ab") as file:
-                    file.write(b"".join(line + b"\n" for line in added))
+            ends = {partition: _size(paths[partition]) for partition in lines}
+            try:
+                for partition, added in lines.items():
+                    with paths[partition].open("ab") as file:
+                        file.write(b"".join(line + b"\n" for line in added))
+            except OSError:
+                for partition, end in ends.items():
+                    if _size(paths[partition]) > end:
+                        os.truncate(paths[partition], end)
+                raise
+
+    def has_field(self, name: str) -> bool:
+        """Whether the schema that was set has a field of that name."""
+        schema = self.state["schema"] or {}
+        return any(each.get("name") == name for each in schema.get("fields", []))
 
     def denied(self, name: str) -> ApiError:
         """The error for a write to an input."""
@@ -170,7 +192,7 @@ class Stream:
 
     def _lines(self, path: Path) -> list[int]:
         """Where each whole line begins; a last line that was cut short is dropped on output."""
-        size = path.stat().st_size if path.exists() else 0
+        size = _size(path)
         index = self._index.setdefault(path, _Index())
         if size < index.end:
             index.starts.clear()
@@ -201,20 +223,22 @@ class Stream:
         schema = self.state["schema"]
         if schema is None:
             return
-        fields = {each["name"]: each["schema"] for each in schema["fields"]}
-        fits = set(record) <= set(fields)
-        for name, wanted in fields.items():
-            value = record.get(name)
-            check = CHECKS.get(wanted["dataType"].get("type", ""))
+        kinds = {each["name"]: each["schema"] for each in schema["fields"]}
+        wrong = [f'"{name}" is not one of its fields' for name in record if name not in kinds]
+        for name, wanted in kinds.items():
+            value, kind = record.get(name), wanted["dataType"].get("type", "")
             if value is None:
-                fits = fits and wanted.get("nullable", True)
-            elif check is not None:
-                fits = fits and check(value)
-        if not fits:
+                fits = wanted.get("nullable", True)
+            else:
+                fits = kind not in CHECKS or CHECKS[kind](value)
+            if not fits:
+                wrong.append(f'"{name}" is no {kind}')
+        if wrong:
             raise ApiError(
                 "RecordDoesNotMatchStreamSchema",
                 datasetRid=self.resource.rid,
                 branchName=DEFAULT_BRANCH,
+                message=f"{'; '.join(wrong)}. The fields: {', '.join(kinds)}",
             )
 
     def _inferred_schema(self) -> dict[str, Any] | None:
@@ -226,6 +250,10 @@ class Stream:
                 ]
                 return {"fields": fields}
         return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _type(value: Any) -> str:
