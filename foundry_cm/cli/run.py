@@ -15,8 +15,8 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
+from foundry_cm.cli.follow import reload_on_change
 from foundry_cm.cli.options import Command, Folder
-from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.project import Project
 

@@ -14,9 +14,9 @@ import typer
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
+from foundry_cm.cli.follow import reload_on_change
 from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Folder
-from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foundry_cm.cli.console import say, show_error
 from foundry_cm.errors import CmError
-from foundry_cm.module.project import Project
+from foundry_cm.module.project import CODE, Project
 from foundry_cm.module.watch import changed_files, check_syntax
 
 
@@ -23,12 +23,19 @@ async def reload_on_change(
 ) -> None:
     """Call `restart` with what changed, until `stop` is set; the folders `besides` do not count.
 
+    Outside src/ only code does: a module may write its log or cache beside itself.
+
     A file that cannot be parsed, and a start that fails, are shown; the watch goes on.
     """
-    others = [project.folder / name for name in besides]
+    source, others = project.folder / "src", [project.folder / name for name in besides]
+
+    def counts(file: Path) -> bool:
+        if any(file.is_relative_to(other) for other in others):
+            return False
+        return file.suffix in CODE or file.is_relative_to(source)
+
     async for changed in changed_files(project.watched, stop):
-        files = [file for file in changed if not any(file.is_relative_to(each) for each in others)]
-        if not files:
+        if not (files := list(filter(counts, changed))):
             continue
         names = _names(files, project.folder)
         try:
