@@ -18,6 +18,8 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.places import Place, read_file
 from foundry_cm.module.records import Record, as_record
 
+# Files whose change matters wherever they are; of others, those in src/.
+CODE = {".py", ".js", ".mjs", ".cjs", ".ts"}
 # No limit is larger: infinity is none.
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
 
@@ -141,9 +143,10 @@ class Project:
 
     @property
     def watched(self) -> Path:
-        """The folder whose changes reload the module."""
+        """The folder whose changes reload the module: src/, where the code lies there."""
         source = self.folder / "src"
-        return source if source.is_dir() else self.folder
+        has_code = any(path.suffix in CODE for path in source.rglob("*"))
+        return source if has_code else self.folder
 
     def _python(self) -> str:
         """The interpreter that has the SDK: this one, the module's `.venv`, or `python`."""

@@ -88,6 +88,8 @@ class LocalPipeline:
         self._reporter = reporter or Reporter()
         self._platform = self._create_platform()
         inputs = [resource.alias for resource in self.resources if not resource.writable]
+        # The output for records that fail, where the module has one.
+        self.errors_alias = declared.errors
         self.paced = declared.poll_seconds is not None
         self.rested = False
         self._rest = Rest(self.registry.activity, inputs, paced=self.paced)
