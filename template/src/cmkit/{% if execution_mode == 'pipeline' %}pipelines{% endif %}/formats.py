@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +13,9 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet
 
 from .download import Download
+from .ends import SchemaError
 from .records import (
     Rejected,
-    SchemaError,
     check_columns,
     conform,
     list_column,
@@ -35,7 +36,7 @@ Part = tuple[int, int, Any, list[Rejected]]
 
 def read(
     content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int, rows: int
-) -> Iterator[Part]:
+) -> Generator[Part]:
     """The records `start` to `stop` of a file, in parts of at most so many rows that fit in memory.
 
     A part is its range, its fitting rows as a table, and the records that do not fit. Raises
@@ -43,21 +44,29 @@ def read(
     record that says so.
     """
     first = 0
-    for records in _blocks(content, suffix, schema, origin):
-        end = min(stop - first, len(records))
-        for low in range(max(start - first, 0), end, rows):
-            high = min(low + rows, end)
-            part = (
-                records.slice(low, high - low)
-                if isinstance(records, pa.Table)
-                else records[low:high]
-            )
-            fitting, rejected = _parse(part, schema, origin, first + low)
-            yield first + low, first + high, fitting, rejected
-        first += len(records)
+    # Closed at once, whatever happens: Arrow reads ahead in a thread that must not outlive this.
+    with closing(_blocks(content, suffix, schema, origin)) as blocks:
+        for records in blocks:
+            end = min(stop - first, len(records))
+            for low in range(max(start - first, 0), end, rows):
+                high = min(low + rows, end)
+                part = (
+                    records.slice(low, high - low)
+                    if isinstance(records, pa.Table)
+                    else records[low:high]
+                )
+                fitting, rejected = _parse(part, schema, origin, first + low)
+                yield first + low, first + high, fitting, rejected
+            first += len(records)
 
 
-def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterator[Any]:
+def check(content: Download, suffix: str, schema: Any, origin: str) -> None:
+    """Raise a SchemaError where a column is missing; lines of JSON are looked at one by one, later."""
+    with closing(_blocks(content, suffix, schema, origin)) as blocks:
+        next(blocks, None)
+
+
+def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Generator[Any]:
     """Records in the order of the file: as a table, as lines of JSON, or as rejected ones."""
     readers = {".csv": _csv_blocks, ".parquet": _parquet_blocks, ".jsonl": _json_blocks}
     try:
@@ -67,8 +76,7 @@ def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterato
 
 
 def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
-    with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
-        names = next((row for row in csv.reader(file) if "".join(row).strip()), None)
+    names = csv_header(content)
     if names is None:
         return
     check_columns(names, schema, origin)
@@ -100,6 +108,15 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
             block *= 8
     # At the end, for the reader looks ahead: the same file always gives the same blocks.
     yield malformed
+
+
+def csv_header(content: Download) -> list[str] | None:
+    """The names of the columns; None for a file without a line."""
+    with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
+        try:
+            return next((row for row in csv.reader(file) if "".join(row).strip()), None)
+        except csv.Error as error:
+            raise pa.ArrowInvalid(f"no CSV header: {error}") from None
 
 
 def _csv_tables(
@@ -184,13 +201,18 @@ def _parse_each(
     rejected, rows = [], []
     for row, line in enumerate(lines, first):
         try:
-            records.append(json.loads(line.decode("utf-8"), parse_constant=_no_constant))
+            records.append(read_json(line))
             rows.append(row)
         except (ValueError, RecursionError) as error:
             text = line.decode("utf-8", "backslashreplace").strip()
             rejected.append(Rejected(f"not JSON: {error}", f"{origin}, row {row + 1}", text, row))
     table, misfits = _fitting(zip(rows, records, strict=True), schema, origin)
     return table, sorted(rejected + misfits, key=lambda each: each.row)
+
+
+def read_json(line: bytes) -> Any:
+    """A line of JSON; a ValueError or RecursionError where it is none."""
+    return json.loads(line.decode("utf-8"), parse_constant=_no_constant)
 
 
 def _no_constant(name: str) -> float:
