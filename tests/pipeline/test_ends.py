@@ -222,9 +222,9 @@ def test_sigterm_is_heard_while_the_platform_is_waited_for(make: Make) -> None:
     pipeline.put("input", "a.csv", GOOD)
 
     async def run() -> float:
-        faults = [f"fail@upload#{number}" for number in range(1, 20)]
-        async with LocalPipeline(pipeline.settings(faults=faults)) as running:
-            while len(running.faults.struck) < 4:
+        async with LocalPipeline(pipeline.settings(faults=["fail@upload"] * 12)) as running:
+            while len(running.faults.struck) < 5:
+                running.check()
                 await asyncio.sleep(0.05)
             began = time.monotonic()
             await running.finish()
@@ -276,7 +276,7 @@ def looking_up(make: Make) -> Callable[[str], Pipeline]:
             '"input": "dataset"',
             f'"input": "dataset", {PRICES}',
         )
-        edit(pipeline.folder / "src/app.py", 'row["text"].upper()', 'str(PRICES[row["text"]])')
+        edit(pipeline.folder / "src/app.py", 'row["text"].upper()', 'f"p{PRICES[row["text"]]}"')
         pipeline.put("input", "a.csv", "id,text\n1,x\n2,y\n")
         return pipeline
 
@@ -295,11 +295,11 @@ def test_a_reference_is_read_whole_and_not_processed(
     pipeline.put("prices", "b.jsonl", '{"sku": "y", "amount": 2.5}\n')
     run = pipeline.run()
     assert (run.read, run.written["output"]) == ({"input": 2}, 2)
-    assert texts(pipeline) == ["1.0", "2.5"]
+    assert texts(pipeline) == ["p1.0", "p2.5"]
     edit(pipeline.folder / "src/app.py", TYPED, PLAIN)
     pipeline.put("input", "b.csv", "id,text\n3,x\n4,y\n")
     pipeline.run()
-    assert texts(pipeline) == ["1", "1.0", "2.5", "2.5"]
+    assert texts(pipeline) == ["p1", "p1.0", "p2.5", "p2.5"]
 
 
 WRONG = [

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
@@ -32,6 +34,17 @@ MOST_BRACKETS = 500
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 Part = tuple[int, int, Any, list[Rejected]]
+
+_unraisable = sys.unraisablehook
+
+
+def _leave_out(unraisable: Any) -> None:
+    """Arrow reports a row that it cannot hand over as text; such a file is read in another way."""
+    if not getattr(unraisable.object, "__qualname__", "").startswith("_csv_tables"):
+        _unraisable(unraisable)
+
+
+sys.unraisablehook = _leave_out
 
 
 def read(
@@ -86,12 +99,12 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
             f'{origin}: column "{name}" is {kind}, and csv holds no lists; use parquet or jsonl'
         )
     malformed: list[Rejected] = []
-    block, there = BLOCK_BYTES, 0
+    block, there, encoding = BLOCK_BYTES, 0, "utf-8"
     while True:
         malformed.clear()
         seen = 0
         try:
-            for table in _csv_tables(content, schema, origin, block, malformed):
+            for table in _csv_tables(content, schema, origin, block, encoding, malformed):
                 fresh = table.slice(max(0, there - seen))
                 seen += len(table)
                 there = max(there, seen)
@@ -101,6 +114,10 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
         except pa.ArrowInvalid as error:
             if "Empty CSV file" in str(error):
                 break  # a header without a line end, and nothing below it
+            if "columns, got" in str(error) and encoding == "utf-8":
+                # A row that is none, and no UTF-8 either: Arrow cannot hand it over as text.
+                encoding = "latin-1"
+                continue
             # A value that is longer than two blocks: the reader gives up, so it gets larger ones.
             if "straddling" not in str(error) or block >= LARGEST_BLOCK_BYTES:
                 yield malformed
@@ -120,29 +137,55 @@ def csv_header(content: Download) -> list[str] | None:
 
 
 def _csv_tables(
-    content: Download, schema: Any, origin: str, block: int, malformed: list[Rejected]
+    content: Download,
+    schema: Any,
+    origin: str,
+    block: int,
+    encoding: str,
+    malformed: list[Rejected],
 ) -> Iterator[Any]:
-    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none."""
+    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none.
+
+    Read as Latin-1 every byte is a letter. What comes then is turned back into the bytes of the file.
+    """
 
     def skip(row: Any) -> str:
         reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        malformed.append(Rejected(reason, f"{origin}, line {row.number}", row.text))
+        text = row.text.encode(encoding).decode("utf-8", "backslashreplace")
+        malformed.append(Rejected(reason, f"{origin}, line {row.number}", text))
         return "skip"
 
+    file = content.open()
+    if file.peek(3).startswith(BOM_UTF8):
+        file.read(3)
+    names = [name.encode().decode(encoding) for name in schema.names]
     # As bytes, so that one bad value costs its row and not the file.
     convert = arrow_csv.ConvertOptions(
-        column_types=dict.fromkeys(schema.names, pa.binary()),
-        include_columns=schema.names,
+        column_types=dict.fromkeys(names, pa.binary()),
+        include_columns=names,
         strings_can_be_null=False,
     )
     with arrow_csv.open_csv(
-        content.open(),
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block),
+        file,
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, encoding=encoding),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=convert,
     ) as reader:
         for batch in reader:
-            yield pa.Table.from_batches([batch])
+            table = pa.Table.from_batches([batch]).rename_columns(schema.names)
+            yield table if encoding == "utf-8" else _bytes_of(table, encoding)
+
+
+def _bytes_of(table: Any, encoding: str) -> Any:
+    """The bytes that a file has where it was read in another encoding, which Arrow gives as UTF-8."""
+    return pa.table(
+        {
+            name: pa.array(
+                [value.decode().encode(encoding) for value in table[name].to_pylist()], pa.binary()
+            )
+            for name in table.column_names
+        }
+    )
 
 
 def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
@@ -158,6 +201,8 @@ def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any
 
 def _json_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     with content.open() as file:
+        if file.peek(3).startswith(BOM_UTF8):
+            file.read(3)
         while lines := file.readlines(BLOCK_BYTES):
             yield [line for line in lines if line.strip()]
 
