@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ import pytest
 
 from foundry_cm.errors import CmError
 from foundry_cm.local.pipeline.pipeline import LocalPipeline
-from foundry_cm.local.platform.datasets import routes
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.testing import CallFailed, Pipeline
 from tests.pipeline.conftest import refused, texts
@@ -233,29 +231,6 @@ def test_sigterm_is_heard_while_the_platform_is_waited_for(make: Make) -> None:
     assert asyncio.run(run()) < 3
     pipeline.run()
     assert texts(pipeline) == ["A", "B"]
-
-
-@pytest.mark.parametrize(
-    ("number", "fix"),
-    [
-        (errno.ENOSPC, "Make room there, then: cm run"),
-        (errno.EROFS, "Make the folder writable, then: cm run"),
-    ],
-)
-def test_a_disk_that_cannot_be_used_ends_the_run_with_its_reason(
-    make: Make, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
-) -> None:
-    async def no_disk(*_: Any) -> int:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(routes, "receive", no_disk)
-    pipeline = make()
-    pipeline.put("input", "a.csv", GOOD)
-    message = fails(pipeline, timeout=20)
-    assert f"The disk refuses what the local platform does: {os.strerror(number)}" in message
-    assert fix in message
-    assert "another process writes" not in pipeline.output
-    assert "Traceback" not in pipeline.output
 
 
 PRICES = '"prices": "reference"'

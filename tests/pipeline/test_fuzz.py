@@ -56,7 +56,7 @@ class Content:
         self.content, self.path = content, path
 
     def open(self) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self.content))  # type: ignore[arg-type]
+        return io.BufferedReader(io.BytesIO(self.content))
 
     def complete(self) -> Path:
         self.path.write_bytes(self.content)
@@ -96,11 +96,12 @@ def as_json(dice: Dice, rows: list[dict[str, Any]]) -> bytes:
 def as_csv(dice: Dice, rows: list[dict[str, Any]]) -> bytes:
     file = io.StringIO(newline="")
     order = dice.sample(list(COLUMNS), len(COLUMNS))
-    quoting = dice.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
     # Python before 3.13 leaves a lone "\r" unquoted where lines do not end in one.
-    writer = csv.writer(file, quoting=quoting, lineterminator="\r\n")
-    writer.writerow(order)
-    writer.writerows([[shown(row[name]) for name in order] for row in rows])
+    writer = csv.DictWriter(file, order, lineterminator="\r\n")
+    if dice.random() < 0.5:
+        writer = csv.DictWriter(file, order, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writeheader()
+    writer.writerows([{name: shown(row[name]) for name in order} for row in rows])
     return dice.choice([b"", b"\xef\xbb\xbf"]) + file.getvalue().encode()
 
 
