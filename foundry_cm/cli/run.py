@@ -207,9 +207,10 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     rows = {"in": 0, "out": 0, "errors": 0}
     for each in moved:
         alias = each.resource.alias
-        rows["errors" if alias == errors else "out" if each.resource.writable else "in"] += (
-            each.rows
-        )
+        if not each.resource.is_reference:
+            rows["errors" if alias == errors else "out" if each.resource.writable else "in"] += (
+                each.rows
+            )
     if format == "json":
         show_json(
             {
@@ -228,6 +229,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     for each in moved:
         alias = each.resource.alias
         role = "errors" if alias == errors else "output" if each.resource.writable else "input"
+        role = "reference" if each.resource.is_reference else role
         where = f"{each.folder.relative_to(folder)}/"
         table.add_row(role, alias, each.resource.kind, f"{each.rows:,}", where)
     err.print(table)
