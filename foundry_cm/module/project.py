@@ -38,6 +38,8 @@ class Settings(Record, frozen=True, kw_only=True):
     max_replicas: Annotated[int, Meta(ge=1)] = 1
     min_replicas: Annotated[int, Meta(ge=0)] = 1
     permissions: Literal["none", "application"] = "none"
+    # Of the image; else its base image tells it.
+    python: Annotated[str, Meta(pattern=r"^(3\.\d+)?$")] = ""
     timeout_seconds: Amount = 300
     # Read further where weights are wanted.
     weights: dict[str, Any] = field(default_factory=dict)
