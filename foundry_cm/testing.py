@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,13 +217,19 @@ class Pipeline:
         return path
 
     def run(
-        self, *, faults: Sequence[str] = (), build: bool = False, timeout: float = 120.0
+        self,
+        *,
+        faults: Sequence[str] = (),
+        build: bool = False,
+        timeout: float = 120.0,
+        env: Mapping[str, str] | None = None,
     ) -> PipelineRun:
-        """Run until nothing is left to do; `timeout` in seconds.
+        """Run until nothing is left to do; `timeout` in seconds, `env` are variables of its own.
 
         Raises `AssertionError` with the module's output when it dies by itself or does not end.
         """
-        return asyncio.run(self._run(faults, build, timeout))
+        settings = self.settings(faults=faults, of_build=build, env=dict(env or {}))
+        return asyncio.run(self._run(settings, timeout))
 
     def settings(self, **chosen: Any) -> pipelines.Settings:
         """How `LocalPipeline` runs it: for what this class does not offer."""
@@ -247,10 +253,9 @@ class Pipeline:
         shown = (path for path in files if not hidden(str(path.relative_to(folder))))
         return [row for path in shown for row in read(path).to_pylist()]
 
-    async def _run(self, faults: Sequence[str], build: bool, timeout: float) -> PipelineRun:
+    async def _run(self, settings: pipelines.Settings, timeout: float) -> PipelineRun:
         from foundry_cm.local.pipeline.pipeline import LocalPipeline
 
-        settings = self.settings(faults=faults, of_build=build)
         try:
             async with LocalPipeline(settings, self._log) as pipeline:
                 await asyncio.wait_for(pipeline.idle(), timeout)

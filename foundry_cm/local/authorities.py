@@ -4,9 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from foundry_cm.errors import USAGE, CmError
+
+# By these a client is told which authorities it trusts.
+NAMED_BY = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+def passed_on(variables: Mapping[str, str]) -> str:
+    """The authorities in the files that a person names on purpose, as a company's own; as PEM.
+
+    Raises `CmError` for a file that cannot be read.
+    """
+    found = ""
+    for name in NAMED_BY:
+        if file := variables.get(name):
+            try:
+                found += Path(file).read_text(encoding="utf-8").rstrip() + "\n"
+            except (OSError, UnicodeDecodeError) as error:
+                raise CmError(
+                    f"{name} names a file that cannot be read: {error}",
+                    where=file,
+                    fix="Name a file of certificates in PEM.",
+                    code="BadAuthorities",
+                    exit_code=USAGE,
+                ) from None
+    return found
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 
 import trustme
 
-from foundry_cm.local.authorities import public_authorities
+from foundry_cm.local.authorities import NAMED_BY, public_authorities
 from foundry_cm.local.sources import LocalSources
 
 _ROUTE = "/interactive-module/api/internal-query"
@@ -136,21 +136,22 @@ def function_environment(
 
 
 def pipeline_environment(
-    mounts: Mounts, *, platform: str, token: str, aliases: dict[str, Any]
+    mounts: Mounts, *, platform: str, token: str, aliases: dict[str, Any], authorities: str = ""
 ) -> dict[str, str]:
     """The variables of a pipeline's replica; the files behind them are written first.
 
     BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes).
     FOUNDRY_URL is a host name that the owner of a module asks for ("Add Foundry URL"); here it has a
     port. In Foundry a public authority vouches for that host, so a client trusts it without settings.
+    `authorities`: more that the clients of the module trust, as PEM.
     """
-    trusted = mounts.write("trusted-ca.pem", mounts.ca.read_text("ascii") + public_authorities())
+    known = mounts.ca.read_text("ascii") + authorities + public_authorities()
+    trusted = mounts.write("trusted-ca.pem", known)
     return {
         "BUILD2_TOKEN": mounts.write("BUILD2_TOKEN", token),
         "RESOURCE_ALIAS_MAP": mounts.write("RESOURCE_ALIAS_MAP", json.dumps(aliases)),
         "FOUNDRY_URL": platform,
-        "REQUESTS_CA_BUNDLE": trusted,
-        "SSL_CERT_FILE": trusted,
+        **dict.fromkeys(NAMED_BY, trusted),
         **mounts.common(platform, new_session()),
     }
 

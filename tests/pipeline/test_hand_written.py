@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from foundry_cm.errors import CmError
 from foundry_cm.module.project import Project
 from foundry_cm.module.resources import read_resources
+from foundry_cm.testing import EventRefused, Pipeline
 from tests.cli.conftest import cm
 
 RESOURCES = {"inputs": {"readings": "dataset"}, "outputs": {"alarms": "stream"}}
@@ -131,3 +133,25 @@ def test_outputs_that_cannot_be_written_are_said_before_the_module_starts(folder
     assert done.returncode == 1
     assert done.stderr.startswith("error: outputs cannot be written: Not a directory\n")
     assert "Traceback" not in done.stderr
+
+
+def test_a_company_s_authority_is_trusted_where_it_is_passed_on(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    company = tmp_path_factory.mktemp("company") / "ca.pem"
+    company.write_bytes(trustme.CA().cert_pem.bytes())
+    (folder / "app.py").write_text(
+        "import os, ssl\nfrom pathlib import Path\n"
+        "assert os.environ['SSL_CERT_FILE'] == os.environ['REQUESTS_CA_BUNDLE']\n"
+        f"company = Path({str(company)!r}).read_text()\n"
+        "assert company in Path(os.environ['SSL_CERT_FILE']).read_text()\n"
+        "ssl.create_default_context()\n"
+    )
+    pipeline = Pipeline(folder, folder)
+    (folder / "pyproject.toml").write_text(
+        f"[tool.foundry-cm]\ncommand = [{sys.executable!r}, 'app.py']\n"
+    )
+    pipeline.run(env={"REQUESTS_CA_BUNDLE": str(company)})
+    with pytest.raises(EventRefused) as refused:
+        pipeline.run(env={"SSL_CERT_FILE": str(folder / "gone.pem")})
+    assert str(refused.value).startswith("SSL_CERT_FILE names a file that cannot be read: ")

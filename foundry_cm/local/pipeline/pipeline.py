@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.authorities import passed_on
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.mounts import (
     Mounts,
@@ -157,6 +158,7 @@ class LocalPipeline:
             platform=self.address,
             token=self._tokens.pipeline,
             aliases=self.registry.alias_map(),
+            authorities=passed_on(self.settings.env),
         )
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
         self._replica = self._site.start_replica(
