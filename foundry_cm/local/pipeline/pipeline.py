@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.authorities import passed_on
+from foundry_cm.local.authorities import NAMED_BY, passed_on
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.mounts import (
     Mounts,
@@ -99,7 +100,10 @@ class LocalPipeline:
         self.paced = declared.poll_seconds is not None
         self.rested = False
         self._rest = Rest(self.registry.activity, inputs, paced=self.paced)
-        self._site = Site(settings, self._reporter)
+        # Those authorities join the public ones, in a file of ours that has their names.
+        env = {name: value for name, value in settings.env.items() if name not in NAMED_BY}
+        self._authorities = passed_on(settings.env)
+        self._site = Site(dataclasses.replace(settings, env=env), self._reporter)
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
         self._mounts: Mounts | None = None
@@ -158,7 +162,7 @@ class LocalPipeline:
             platform=self.address,
             token=self._tokens.pipeline,
             aliases=self.registry.alias_map(),
-            authorities=passed_on(self.settings.env),
+            authorities=self._authorities,
         )
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
         self._replica = self._site.start_replica(
