@@ -240,6 +240,8 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     )
     for struck in pipeline.faults.struck:
         say(f"fault {struck}", "yellow")
+    for alias in pipeline.left_open():
+        say(f"A transaction on {alias} is still open: nothing in it is committed.", "yellow")
     if pipeline.ended:
         say("The module ended by itself, with code 0. Foundry starts such a pipeline again.")
     if pipeline.rested and not pipeline.paced:

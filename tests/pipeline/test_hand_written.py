@@ -106,6 +106,27 @@ def test_a_module_on_node_trusts_the_platform(folder: Path) -> None:
     assert "next: cm run --fresh -- node app.js" in done.stderr
 
 
+OPEN = """
+import os
+from pathlib import Path
+import requests, json
+base = "https://" + os.environ["FOUNDRY_URL"] + "/api/v2/datasets/"
+headers = {"Authorization": "Bearer " + Path(os.environ["BUILD2_TOKEN"]).read_text()}
+rid = json.loads(Path(os.environ["RESOURCE_ALIAS_MAP"]).read_text())["kept"]["rid"]
+body = {"transactionType": "APPEND"}
+requests.post(base + rid + "/transactions", json=body, headers=headers).raise_for_status()
+"""
+
+
+def test_a_transaction_that_is_left_open_is_said(folder: Path) -> None:
+    outputs = {"kept": "dataset"}
+    (folder / "src/resources.json").write_text(json.dumps({"inputs": {}, "outputs": outputs}))
+    (folder / "app.py").write_text(OPEN)
+    done = cm(folder, "run", "--", sys.executable, "app.py")
+    assert done.returncode == 0, done.stderr
+    assert "A transaction on kept is still open: nothing in it is committed.\n" in done.stderr
+
+
 def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

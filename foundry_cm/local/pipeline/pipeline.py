@@ -27,6 +27,7 @@ from foundry_cm.local.pipeline.rest import Rest
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
 from foundry_cm.local.platform.datasets.store import OutputDataset
+from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import Faults
 from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_writable
 from foundry_cm.local.platform.registry import REGISTRY, Registry
@@ -149,7 +150,10 @@ class LocalPipeline:
         for resource in self.resources:
             self._before[resource.alias] = self._contents(resource)
         if self.settings.of_build:
-            self._open_for_build()
+            try:
+                self._open_for_build()
+            except OSError as error:
+                raise cannot_write(error, self.settings.root) from None
         self._mounts = self._site.open()
         identity = ReplicaIdentity(0)
         runtime = await self._site.listen(create_app(NoCalls(identity)), handler_cancellation=True)
@@ -182,7 +186,7 @@ class LocalPipeline:
 
         Raises `CmError` when the module dies by itself.
         """
-        while not self.ended and (self._open() or not self._rests()):
+        while not self.ended and (self.left_open() or not self._rests()):
             await asyncio.sleep(0.02)
             self.check()
 
@@ -203,7 +207,22 @@ class LocalPipeline:
         for dataset in self._outputs():
             for transaction in dataset.history(DEFAULT_BRANCH):
                 if transaction.status == "OPEN" and transaction.job:
-                    dataset.commit(transaction.rid)
+                    self._commit(dataset, transaction.rid)
+
+    def _commit(self, dataset: OutputDataset, rid: str) -> None:
+        """Commit as the build does; raises the `CmError` of one that cannot be committed."""
+        try:
+            dataset.commit(rid)
+        except OSError as error:
+            raise cannot_write(error, self.settings.root) from None
+        except ApiError as error:
+            told = ", ".join(f"{name} {value}" for name, value in error.parameters.items())
+            raise CmError(
+                f"The build cannot commit the output {dataset.resource.alias}: {error.name}",
+                where=str(dataset.folder),
+                details=f"  {told}",
+                code="NotCommitted",
+            ) from None
 
     def moved(self) -> list[Moved]:
         """What this run read and wrote, resource by resource."""
@@ -235,10 +254,14 @@ class LocalPipeline:
         ]
         return [dataset for dataset in found if isinstance(dataset, OutputDataset)]
 
-    def _open(self) -> bool:
-        """Whether the module has a transaction of its own open."""
-        newest = (dataset.history(DEFAULT_BRANCH)[-1:] for dataset in self._outputs())
-        return any(each.status == "OPEN" and not each.job for last in newest for each in last)
+    def left_open(self) -> list[str]:
+        """The outputs on which the module has a transaction of its own open."""
+        return [
+            dataset.resource.alias
+            for dataset in self._outputs()
+            for newest in dataset.history(DEFAULT_BRANCH)[-1:]
+            if newest.status == "OPEN" and not newest.job
+        ]
 
     def _open_for_build(self) -> None:
         for dataset in self._outputs():
