@@ -15,7 +15,7 @@ from foundry_cm.errors import USAGE, CmError
 NAMED_BY = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-def passed_on(variables: Mapping[str, str]) -> str:
+def named_authorities(variables: Mapping[str, str]) -> str:
     """The authorities in the files that a person names on purpose, as a company's own; as PEM.
 
     Raises `CmError` for a file that cannot be read.

@@ -49,6 +49,7 @@ high = [row for row in csv.DictReader(read.splitlines()) if float(row["bar"]) > 
 records = f"{base}/stream-proxy/api/streams/{aliases['alarms']['rid']}/branches/master/jsonRecords"
 requests.post(records, json=high, headers=headers, timeout=9).raise_for_status()
 bundle = ssl.create_default_context(cafile=os.environ["REQUESTS_CA_BUNDLE"])
+print("person", [name for name in ("FOUNDRY_HOSTNAME", "FOUNDRY_TOKEN") if name in os.environ])
 print("public authorities", len(bundle.get_ca_certs()) > 100, "at", os.environ["FOUNDRY_URL"])
 """
 
@@ -81,14 +82,16 @@ def records(folder: Path) -> list[dict[str, object]]:
 
 
 def test_a_batch_module_reaches_everything_and_its_end_is_a_success(folder: Path) -> None:
-    # What the caller's shell says of authorities does not reach the module.
-    gone = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), str(folder / "gone.pem"))
+    # What the caller's shell says of authorities and of a real Foundry does not reach the module.
+    shell = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), str(folder / "gone.pem"))
+    shell |= {"FOUNDRY_HOSTNAME": "acme.palantirfoundry.com", "FOUNDRY_TOKEN": "canary-person"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     command = ["run", "--format", "json", "--port", port, "--", sys.executable, "app.py"]
-    done = cm(folder, *command, env={**os.environ, **gone, "FOUNDRY_URL": "elsewhere"})
+    done = cm(folder, *command, env={**os.environ, **shell, "FOUNDRY_URL": "elsewhere"})
     assert done.returncode == 0, done.stderr
     assert "runtime 204 404 waits" in done.stderr
+    assert "  | person []\n" in done.stderr
     assert f"public authorities True at localhost:{port}" in done.stderr
     assert f"platform  https://localhost:{port}" in done.stderr
     assert json.loads(done.stdout)["resources"] == {"readings": 2, "alarms": 1}
@@ -171,8 +174,9 @@ def test_a_company_s_authority_is_trusted_where_it_is_passed_on(
     pipeline = Pipeline(folder, folder)
     (folder / "pyproject.toml").write_text(
         f"[tool.foundry-cm]\ncommand = [{sys.executable!r}, 'app.py']\n"
+        f"env = ['REQUESTS_CA_BUNDLE={company}']\n"
     )
-    pipeline.run(env={"REQUESTS_CA_BUNDLE": str(company)})
+    pipeline.run()
     with pytest.raises(EventRefused) as refused:
         pipeline.run(env={"SSL_CERT_FILE": str(folder / "gone.pem")})
     assert str(refused.value).startswith("SSL_CERT_FILE names a file that cannot be read: ")

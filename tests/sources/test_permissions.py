@@ -115,6 +115,7 @@ def test_a_laptop_with_a_persons_token_stays_with_the_local_platform(
         }
         with serve(module, env=person) as foundry:
             assert foundry.call("name_of", PARTS) == {"name": "parts"}
+            assert "canary-person" not in foundry.output
         assert real.authorizations == []
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.authorities import NAMED_BY, passed_on
+from foundry_cm.local.authorities import NAMED_BY, named_authorities
+from foundry_cm.local.environment import passed_on
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.mounts import (
     Mounts,
@@ -101,10 +102,12 @@ class LocalPipeline:
         self.paced = declared.poll_seconds is not None
         self.rested = False
         self._rest = Rest(self.registry.activity, inputs, paced=self.paced)
-        # Those authorities join the public ones, in a file of ours that has their names.
-        env = {name: value for name, value in settings.env.items() if name not in NAMED_BY}
-        self._authorities = passed_on(settings.env)
-        self._site = Site(dataclasses.replace(settings, env=env), self._reporter)
+        # Authorities that a person names join the public ones, in a file of ours that the same
+        # variables name.
+        env = settings.env | passed_on(settings.passed)
+        self._authorities = named_authorities(env)
+        env = {name: value for name, value in env.items() if name not in NAMED_BY}
+        self._site = Site(dataclasses.replace(settings, env=env, passed=()), self._reporter)
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
         self._mounts: Mounts | None = None
