@@ -19,6 +19,7 @@ from foundry_cm.cli.options import Command, Env, Folder
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.project import Project
+from foundry_cm.module.resources import FILE as RESOURCES
 
 if TYPE_CHECKING:
     from foundry_cm.local.pipeline.pipeline import LocalPipeline
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Beside those of cm serve.
 PLATFORM_PORT = 8948
 LOOK_SECONDS = 0.2
+SILENT_SECONDS = 30
 
 
 def run(
@@ -122,7 +124,7 @@ async def _run(pipeline: LocalPipeline, project: Project, follow: bool) -> None:
     async with pipeline:
         _show_banner(pipeline)
         with _progress() as progress:
-            ends = [stop.wait(), _ends(pipeline), _show_progress(pipeline, progress)]
+            ends = [stop.wait(), _ends(pipeline, follow), _show_progress(pipeline, progress)]
             ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
             await _first(ends)
         await _finish(pipeline, stop)
@@ -154,12 +156,13 @@ async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _ends(pipeline: LocalPipeline) -> None:
+async def _ends(pipeline: LocalPipeline, follow: bool) -> None:
     """Wait until the module has ended with code 0; raises the `CmError` of a run that cannot go on.
 
     A module that fails once its code was changed waits for the next change.
     """
     shown: CmError | None = None
+    told = follow
     while not pipeline.ended:
         failure = pipeline.failure
         if failure and not (pipeline.reloads and failure.code == "ModuleDied"):
@@ -168,11 +171,20 @@ async def _ends(pipeline: LocalPipeline) -> None:
             shown = failure
             show_error(failure)
             say("It starts again at the next change of its code.", "yellow")
+        if not told and pipeline.silent_seconds >= SILENT_SECONDS:
+            told = True
+            say(
+                f"The module has called nothing for {SILENT_SECONDS} s. cm run waits until it ends, or "
+                "looks at its inputs again; Ctrl-C ends it.",
+                "yellow",
+            )
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _follow(pipeline: LocalPipeline, project: Project, stop: asyncio.Event) -> None:
-    async def restart(_: str) -> None:
+    async def restart(why: str) -> None:
+        if RESOURCES.name in why:
+            say(f"The platform has the inputs and outputs of {RESOURCES} from the next cm run on.")
         await pipeline.reload()
 
     folders = ("data", "outputs")

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import UNIX
+
 pytestmark = pytest.mark.slow
 
 
@@ -98,30 +100,32 @@ def test_follow_takes_in_what_is_added_and_starts_changed_code_until_it_is_stopp
     folder: Path,
 ) -> None:
     command = [sys.executable, "-m", "foundry_cm", "run", "--follow", "--build"]
-    process = subprocess.Popen(command, cwd=folder, text=True, stderr=subprocess.PIPE)
     app, checkpoints = folder / "src/app.py", folder / "outputs/output/.cm"
-    good = app.read_text()
+    good, log = app.read_text(), folder.with_name("log")
+    with log.open("w") as shown:
+        process = subprocess.Popen(command, cwd=folder, stderr=shown)
     try:
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 1)
         app.write_text("raise ValueError('mended soon')\n" + good)
-        time.sleep(2)
+        wait(lambda: "It starts again at the next change of its code." in log.read_text())
         app.write_text(good.replace(".upper()", ".lower()"))
         (folder / "data/input/later.csv").write_text("id,text\n9,LATER\n")
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        assert process.wait(30) == 0
     finally:
         process.kill()
-    assert process.returncode == 0
+    err = log.read_text()
     assert "error: The module exited with code 1: ValueError: mended soon" in err
     assert "src/app.py changed: starting the module anew" in err
     assert "4 rows in, 4 rows out, 0 errors" in err
     assert any("later" in path.read_text() for path in checkpoints.rglob("*.csv"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@UNIX
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_while_the_module_starts_leaves_nothing(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, number: signal.Signals
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     scratch = tmp_path_factory.mktemp("scratch")
     app, started = folder / "src/app.py", folder / "started"
@@ -137,7 +141,7 @@ def test_a_signal_while_the_module_starts_leaves_nothing(
     )
     try:
         wait(lambda: started.exists() and bool(started.read_text()))
-        process.send_signal(number)
+        process.send_signal(signal.Signals[name])
         assert process.wait(20) == 0
     finally:
         process.kill()

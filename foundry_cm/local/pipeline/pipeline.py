@@ -249,6 +249,11 @@ class LocalPipeline:
         """How long it has run."""
         return time.perf_counter() - self._began
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the module has called nothing."""
+        return time.monotonic() - self.registry.activity.last_call
+
     def _outputs(self) -> list[OutputDataset]:
         found = [
             self.registry.dataset(resource.rid)
