@@ -1,4 +1,4 @@
-"""`make bench-pipeline`: random kills counted, and a million rows for memory and speed, each with its bar."""
+"""`make bench-pipeline`: 200 random kills counted, and a million rows for memory and speed, each with its bar."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ from foundry_cm.local.reporter import Reporter
 from foundry_cm.testing import Pipeline
 from tests.conftest import snapshot
 
-KILLS, LANES = 100, 3
-STREAMS = {
-    "inputs": "{input: dataset, events: stream}",
-    "outputs": "{output: stream, kept: dataset}",
+KILLS, LANES = 67, 3
+KINDS: dict[str, dict[str, str]] = {
+    "datasets": {},
+    "streams": {
+        "inputs": "{input: dataset, events: stream}",
+        "outputs": "{output: stream, kept: dataset}",
+    },
+    "media sets": {
+        "inputs": "{input: media_set}",
+        "outputs": "{output: stream, kept: dataset}",
+        "result_fields": "{path: str, length: int}",
+    },
 }
 POINTS = [
     *(f"{phase}-{point}" for point in ("history", "list", "open") for phase in ("before", "after")),
@@ -40,6 +48,9 @@ STREAM_POINTS = [
     f"{phase}-{point}"
     for point in ("offsets", "records", "publish")
     for phase in ("before", "after")
+]
+MEDIA_POINTS = [
+    f"{phase}-{point}" for point in ("publish", "checkpoint") for phase in ("before", "after")
 ]
 SMALL, LARGE, REPEATS = 100_000, 1_000_000, 7
 MEMORY_BAR, SPEED_BAR = 1.5, 0.5
@@ -58,51 +69,65 @@ def in_small_parts(module: Path) -> Path:
     for name, before, after in (
         ("formats.py", "BLOCK_BYTES = 1 << 20", "BLOCK_BYTES = 1 << 10"),
         ("inputs.py", "STREAM_RECORDS = 1000", "STREAM_RECORDS = 50"),
+        ("media.py", "CHUNK_ITEMS = 16", "CHUNK_ITEMS = 4"),
     ):
         file = module / "src/cmkit/pipelines" / name
-        assert before in file.read_text()
-        file.write_text(file.read_text().replace(before, after))
+        if file.exists():
+            assert before in file.read_text()
+            file.write_text(file.read_text().replace(before, after))
     return module
 
 
-def killed(number: int, module: Path, root: Path, streams: bool) -> tuple[int, list[str], bool]:
-    """One run that is killed at one to three random moments: kills, where, whether all was right."""
-    chance = random.Random(number)
-    moments = STREAM_POINTS + POINTS if streams else POINTS
-    points = [
-        f"kill@{chance.choice(moments)}#{chance.randint(1, 3)}" for _ in range(chance.randint(1, 3))
-    ]
-    pipeline = Pipeline(module, root)
+def fill(pipeline: Pipeline, kind: str, chance: random.Random) -> list[str]:
+    """Put rows into the inputs, or items; what of each of them has to come out, once."""
+    if kind == "media sets":
+        names = [f"{index % 3}/{index}.bin" for index in range(chance.randint(5, 60))]
+        for name in names:
+            pipeline.put("input", name, chance.randbytes(chance.randint(1, 2000)))
+        return names
     rows = [f"row {index}" for index in range(chance.randint(50, 500))]
-    parts = 5 if streams else 3
+    parts = 5 if kind == "streams" else 3
     for index in range(3):
         pipeline.put("input", f"{index}.csv", "text\n" + "\n".join(rows[index::parts]) + "\n")
     for index in range(3, parts):
         lines = "\n".join(f'{{"text": "{row}"}}' for row in rows[index::parts])
         pipeline.put("events", f"partition-{index - 3}.jsonl", lines + "\n")
+    return rows
+
+
+def killed(number: int, module: Path, root: Path, kind: str) -> tuple[int, list[str], bool]:
+    """One run that is killed at one to three random moments: kills, where, whether all was right."""
+    chance = random.Random(number)
+    own = {"datasets": [], "streams": STREAM_POINTS, "media sets": MEDIA_POINTS}[kind]
+    points = [
+        f"kill@{chance.choice(own + POINTS)}#{chance.randint(1, 3)}"
+        for _ in range(chance.randint(1, 3))
+    ]
+    pipeline = Pipeline(module, root)
+    expected = sorted(fill(pipeline, kind, chance))
     run = pipeline.run(faults=points, build=chance.random() < 0.25)
-    found = [pipeline.rows("kept" if streams else "output")]
-    if streams:
+    column = "path" if kind == "media sets" else "text"
+    found = [pipeline.rows("output" if kind == "datasets" else "kept")]
+    if kind != "datasets":
         # A stream gets a record at least once, under the same key.
         found.append(list({row["record_key"]: row for row in pipeline.rows("output")}.values()))
-    right = all(sorted(row["text"] for row in each) == sorted(rows) for each in found)
+    right = all(sorted(row[column] for row in each) == expected for each in found)
     return run.kills, points, right and pipeline.rows("output-errors") == []
 
 
-def random_kills(module: Path, folder: Path, streams: bool) -> bool:
+def random_kills(module: Path, folder: Path, kind: str) -> bool:
     """Kill until the count is reached; every committed output is compared row by row."""
     kills, runs, wrong, began = 0, 0, [], time.perf_counter()
     seed = random.SystemRandom().randrange(1 << 30)
     with ThreadPoolExecutor(LANES) as pool:
         while kills < KILLS:
             numbers = range(seed + runs, seed + runs + LANES)
-            lanes = [pool.submit(killed, n, module, folder / f"run-{n}", streams) for n in numbers]
+            lanes = [pool.submit(killed, n, module, folder / f"run-{n}", kind) for n in numbers]
             for number, lane in zip(numbers, lanes, strict=True):
                 count, points, right = lane.result()
                 kills, runs = kills + count, runs + 1
                 if not right:
                     wrong.append(f"{number}: {', '.join(points)}")
-    kind = "streams" if streams else "datasets"
     console.print(
         f"random kills      {kills} over {kind} in {runs} runs, {time.perf_counter() - began:.0f} s"
     )
@@ -233,10 +258,9 @@ def main() -> None:
         template.mkdir()
         snapshot(template, "v1000.0.0")
         passed = [million_rows(template, folder)]
-        for streams in (False, True):
-            answers = STREAMS if streams else {}
-            module = in_small_parts(render(template, folder / f"kills-{streams}", **answers))
-            passed.append(random_kills(module, folder / f"runs-{streams}", streams))
+        for kind, answers in KINDS.items():
+            module = in_small_parts(render(template, folder / f"kills {kind}", **answers))
+            passed.append(random_kills(module, folder / f"runs {kind}", kind))
     sys.exit(0 if all(passed) else 1)
 
 

@@ -251,7 +251,9 @@ def looking_up(make: Make) -> Callable[[str], Pipeline]:
             '"input": "dataset"',
             f'"input": "dataset", {PRICES}',
         )
-        edit(pipeline.folder / "src/app.py", 'row["text"].upper()', 'f"p{PRICES[row["text"]]}"')
+        edit(
+            pipeline.folder / "src/app.py", 'row["text"].upper()', '"p" + str(PRICES[row["text"]])'
+        )
         pipeline.put("input", "a.csv", "id,text\n1,x\n2,y\n")
         return pipeline
 

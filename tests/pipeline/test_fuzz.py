@@ -11,13 +11,16 @@ import json
 import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+
+from foundry_cm.local.platform.tables import count_rows
+from tests.pipeline.conftest import Glue
 
 FILES = 150 * int(os.environ.get("FUZZ", "1"))
 Dice = random.Random
@@ -139,7 +142,7 @@ SCHEMA = pa.schema([("text", pa.string()), ("n", pa.int64()), ("score", pa.float
 
 
 @pytest.fixture
-def formats(glue: Callable[[str], Any]) -> Any:
+def formats(glue: Glue) -> Any:
     """The part of cmkit that reads files, with blocks so small that every file has several."""
     module = glue("pipelines.formats")
     module.BLOCK_BYTES = 256
@@ -243,6 +246,33 @@ def test_csv_is_read_as_it_was_written(
     told(capsys, f"{FILES} CSV files", f"{good} rows", f"{bad} refused")
 
 
+GARBLED = b"\xef\xbb\xbftext,n,score,ok\na,1,0.5,true\n\xff,1\nb,2,0.5,true\n\xff,3,0.5,true\n"
+
+
+def test_a_garbled_row_costs_itself_where_it_has_too_few_columns_too(
+    formats: Any, tmp_path: Path
+) -> None:
+    rows, rejected, _ = parts(formats, Content(GARBLED, tmp_path / "f"), ".csv", random.Random(1))
+    assert [row["text"] for row in rows] == ["a", "b"]
+    assert sorted(each.reason for each in rejected) == [
+        "2 columns instead of 4",
+        "column \"text\" should be str, is b'\\xff'",
+    ]
+    assert "\\xff,1" in {each.record for each in rejected}
+
+
+def test_a_column_that_is_there_twice_is_refused(formats: Any, glue: Glue, tmp_path: Path) -> None:
+    twice = Content(b"text,n,score,ok,n\na,1,0.5,true,2\n", tmp_path / "f")
+    with pytest.raises(glue("pipelines.ends").SchemaError, match='f has the column "n" 2 times'):
+        parts(formats, twice, ".csv", random.Random(1))
+
+
+def test_rows_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "inch.csv"
+    file.write_text('text,n\n5" pipe,1\n"two\nlines",2\n\n"say ""hi""",3\n')
+    assert count_rows(file) == 3
+
+
 def test_parquet_is_read_as_it_was_written(
     formats: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -264,7 +294,7 @@ def test_parquet_is_read_as_it_was_written(
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_any_bytes_are_rows_errors_or_a_refused_file_with_a_reason(
     formats: Any,
-    glue: Callable[[str], Any],
+    glue: Glue,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     suffix: str,

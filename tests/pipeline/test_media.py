@@ -97,6 +97,12 @@ def test_what_was_replaced_is_a_new_item_and_what_is_gone_is_none(album: MakePip
     add(module, "1/1.txt", "another", 1)
     module.run()
     assert texts(module) == sorted([*EXPECTED[2:], "another"])
+    add(module, "1/1.txt", "a third", 2)
+    module.run()
+    assert texts(module) == sorted([*EXPECTED[2:], "another", "a third"])
+    assert (
+        module.output.count("images: 1 items were replaced or deleted since they were listed") == 1
+    )
 
 
 def test_a_listing_of_many_pages_is_read_to_its_end(

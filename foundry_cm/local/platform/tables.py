@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -226,20 +227,17 @@ def export(
 
 
 def _csv_records(path: Path) -> int:
-    """Lines that end outside of quotes; a quote inside a value is written twice."""
-    records = quotes = 0
-    with path.open("rb") as file:
-        for line in file:
-            quotes += line.count(b'"')
-            records += quotes % 2 == 0 and bool(line.strip())
-    return records
+    """Rows as a reader of CSV counts them, for which a quote inside of a plain value is a letter."""
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return sum(1 for row in csv.reader(file) if row)
 
 
 def count_rows(path: Path) -> int:
     """How many rows or records a file holds, in bounded memory; 0 for one that is no table."""
     try:
         return _count_rows(path)
-    except (OSError, ValueError):  # gone meanwhile, or not what its name says
+    except (OSError, ValueError, csv.Error):  # gone meanwhile, or not what its name says
         return 0
 
 

@@ -80,8 +80,10 @@ def type_name(kind: Any) -> str:
 
 
 def check_columns(names: list[str], schema: Any, origin: str) -> None:
-    """Raise a SchemaError that names the first missing column and its type."""
+    """Raise a SchemaError for the first column that is missing, or there twice."""
     for field in schema:
+        if (count := names.count(field.name)) > 1:
+            raise SchemaError(f'{origin} has the column "{field.name}" {count} times')
         if field.name not in names:
             there = ", ".join(names)
             raise SchemaError(
