@@ -25,9 +25,10 @@ test-lowest: .venv/lowest
 	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[weights]' --group dev
 	touch $@
 
-# More answers than the tests try.
+# More answers, and more files of records, than the tests try.
 fuzz: .venv/ready
 	FUZZ=10 $(RUN) pytest -n auto -v tests/template/test_fuzz.py
+	FUZZ=10 $(RUN) pytest -v tests/pipeline/test_fuzz.py
 
 lint: .venv/ready
 	$(RUN) pre_commit run --all-files --show-diff-on-failure

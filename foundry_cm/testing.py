@@ -256,7 +256,11 @@ class Pipeline:
                 await asyncio.wait_for(pipeline.idle(), timeout)
                 await pipeline.finish()
                 moved = pipeline.moved()
-                counts = {each.resource.alias: each.rows for each in moved}
+                counts = {
+                    each.resource.alias: each.rows
+                    for each in moved
+                    if not each.resource.is_reference
+                }
                 outputs = {each.resource.alias for each in moved if each.resource.writable}
                 return PipelineRun(
                     read={alias: rows for alias, rows in counts.items() if alias not in outputs},

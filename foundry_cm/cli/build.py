@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from foundry_cm.cli.console import out, say_next, show_json
+from foundry_cm.cli.console import out, say, say_next, show_json
 from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
 from foundry_cm.image import build as images
 from foundry_cm.image.engines import Secret, find_engine
 from foundry_cm.image.image import check_name, check_tag
+from foundry_cm.image.lock import lock
 from foundry_cm.image.version_tag import local_tag
 from foundry_cm.module.project import Project
 
@@ -47,6 +48,9 @@ def build(
     else:
         report.show(out)
     report.check()
+    if (stale := lock.note(project)) is not None:
+        say(stale, "yellow")
+        say_next("cm lock", "writes it, and each build is the same then")
     if not (project.folder / "src" / "resources.json").is_file():  # a pipeline answers no calls
         say_next(f"cm serve --container {report.image.ref}", "runs it as Foundry would")
     say_next("cm publish", "pushes it to Foundry")

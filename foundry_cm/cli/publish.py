@@ -11,6 +11,7 @@ from foundry_cm.cli.console import err, out, say, show_json
 from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secrets
 from foundry_cm.image import publish as images
 from foundry_cm.image.engines import Secret
+from foundry_cm.image.lock import lock
 
 
 def publish(
@@ -58,7 +59,10 @@ def publish(
         for command in plan.commands(Path()):
             out.print(command.shown())
         return
-    done = images.publish(images.ready(plan, missing), err)
+    ready = images.ready(plan, missing)
+    if (stale := lock.note(ready.project)) is not None:
+        say(f"{stale} (cm lock)", "yellow")
+    done = images.publish(ready, err)
     if format == "json":
         show_json(done.as_json())
     else:

@@ -203,13 +203,14 @@ def _show_banner(pipeline: LocalPipeline) -> None:
 
 def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> None:
     moved = pipeline.moved()
-    errors = {name for name in (each.resource.alias for each in moved) if name.endswith("-errors")}
+    errors = pipeline.errors_alias
     rows = {"in": 0, "out": 0, "errors": 0}
     for each in moved:
         alias = each.resource.alias
-        rows["errors" if alias in errors else "out" if each.resource.writable else "in"] += (
-            each.rows
-        )
+        if not each.resource.is_reference:
+            rows["errors" if alias == errors else "out" if each.resource.writable else "in"] += (
+                each.rows
+            )
     if format == "json":
         show_json(
             {
@@ -227,7 +228,8 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         table.add_column(heading, justify="right" if heading == "rows" else "left")
     for each in moved:
         alias = each.resource.alias
-        role = "errors" if alias in errors else "output" if each.resource.writable else "input"
+        role = "errors" if alias == errors else "output" if each.resource.writable else "input"
+        role = "reference" if each.resource.is_reference else role
         where = f"{each.folder.relative_to(folder)}/"
         table.add_row(role, alias, each.resource.kind, f"{each.rows:,}", where)
     err.print(table)
@@ -243,7 +245,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     if pipeline.rested and not pipeline.paced:
         say("It was ended because it rests: it looked at its inputs again, and nothing was new.")
     if rows["errors"]:
-        [refused] = [each.folder for each in moved if each.resource.alias in errors]
+        [refused] = [each.folder for each in moved if each.resource.alias == errors]
         say_next(
             f"cat {refused.relative_to(folder)}/*.jsonl",
             "says of each refused record why, and where it came from",

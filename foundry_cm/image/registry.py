@@ -24,7 +24,7 @@ _ENROLLMENT = re.compile(
 )
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?")
 _RID = re.compile(r"ri\.artifacts\.[^.\s]*\.repository\.\S+")
-_MANIFESTS = ", ".join(
+MANIFESTS = ", ".join(
     (
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
@@ -148,7 +148,7 @@ def published_digest(target: Target) -> str | None:
     """
     login = f"{os.environ[REPOSITORY]}:{os.environ[TOKEN]}".encode()
     headers = {
-        "Accept": _MANIFESTS,
+        "Accept": MANIFESTS,
         "Authorization": "Basic " + base64.b64encode(login).decode(),
     }
     context = ssl.create_default_context()

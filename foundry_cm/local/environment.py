@@ -38,7 +38,7 @@ _NEEDED = re.compile(
 # Files with authorities: one that is passed on is trusted besides the local one.
 AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 # What a laptop needs and Foundry does not set.
-_ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED"}
+_ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

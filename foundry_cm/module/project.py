@@ -18,6 +18,8 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.places import Place, read_file
 from foundry_cm.module.records import Record, as_record
 
+# Files whose change matters wherever they are; of others, those in src/.
+CODE = {".py", ".js", ".mjs", ".cjs", ".ts"}
 # No limit is larger: infinity is none.
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
 
@@ -36,6 +38,8 @@ class Settings(Record, frozen=True, kw_only=True):
     max_replicas: Annotated[int, Meta(ge=1)] = 1
     min_replicas: Annotated[int, Meta(ge=0)] = 1
     permissions: Literal["none", "application"] = "none"
+    # Of the image; else its base image tells it.
+    python: Annotated[str, Meta(pattern=r"^(3\.\d+)?$")] = ""
     timeout_seconds: Amount = 300
     # Read further where weights are wanted.
     weights: dict[str, Any] = field(default_factory=dict)
@@ -141,9 +145,10 @@ class Project:
 
     @property
     def watched(self) -> Path:
-        """The folder whose changes reload the module."""
+        """The folder whose changes reload the module: src/, where the code lies there."""
         source = self.folder / "src"
-        return source if source.is_dir() else self.folder
+        has_code = any(path.suffix in CODE for path in source.rglob("*"))
+        return source if has_code else self.folder
 
     def _python(self) -> str:
         """The interpreter that has the SDK: this one, the module's `.venv`, or `python`."""

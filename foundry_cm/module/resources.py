@@ -16,13 +16,15 @@ from foundry_cm.module.records import Record, Wrong, as_record
 FILE = Path("src") / "resources.json"
 
 Kind = Literal["dataset", "stream", "media_set"]
+# A dataset that is looked up in, and not processed.
+InputKind = Literal["dataset", "stream", "media_set", "reference"]
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 class Declared(Record, frozen=True, kw_only=True, rename=None):
     """What the file says; the module itself reads the rest of it."""
 
-    inputs: Annotated[dict[str, Kind], Meta(examples=[{"orders": "dataset"}])]
+    inputs: Annotated[dict[str, InputKind], Meta(examples=[{"orders": "dataset"}])]
     outputs: Annotated[dict[str, Kind], Meta(examples=[{"prices": "dataset"}])]
     # The alias of a dataset for the records that fail.
     errors: str | None = None

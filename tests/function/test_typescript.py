@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from foundry_cm.testing import CallFailed, Foundry
+from tests.cli.conftest import cm
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
 
@@ -29,6 +30,24 @@ new ComputeModule({
     if (text === "") throw new Error("nothing to shout");
     return text.toUpperCase();
   });
+"""
+
+# Needs MODULE_AUTH_TOKEN in every mode, and asks GET_JOB_URI for work.
+PIPELINE = """
+import { ComputeModule, FoundryService } from "@palantir/compute-module";
+
+const pumps = new ComputeModule({ logger: console });
+const { type, buildToken } = pumps.environment;
+const { rid, branch } = pumps.getResource("alarms");
+const streams = pumps.getServiceApi(FoundryService.STREAM_PROXY);
+pumps.on("responsive", async () => {
+  const answer = await fetch(`${streams}/streams/${rid}/branches/${branch}/jsonRecord`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${buildToken}` },
+    body: JSON.stringify({ type }),
+  });
+  process.exit(answer.ok ? 0 : 1);
+});
 """
 
 
@@ -54,3 +73,14 @@ def test_module_of_the_typescript_sdk_answers(node_module: Path) -> None:
         assert foundry.call("shout", {"text": "hi"}) == "HI"
         with pytest.raises(CallFailed, match="result is a record, not text"):
             foundry.call("shout", {"text": ""}, timeout=3)
+
+
+def test_pipeline_of_the_typescript_sdk_publishes(node_module: Path, tmp_path: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(node_module / "node_modules")
+    (tmp_path / "app.mjs").write_text(PIPELINE)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/resources.json").write_text('{"inputs": {}, "outputs": {"alarms": "stream"}}')
+    done = cm(tmp_path, "run", "--", "node", "app.mjs")
+    assert done.returncode == 0, done.stderr
+    published = (tmp_path / "outputs/alarms/partition-0.jsonl").read_text()
+    assert published == '{"type":"pipelines"}\n'

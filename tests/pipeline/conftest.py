@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ def process(batch: pa.Table) -> pa.Table:
 """
 
 MakePipeline = Callable[..., Pipeline]
+Glue = Callable[[str], Any]
 
 
 def replace_process(module: Path, process: str) -> None:
@@ -80,6 +83,15 @@ def pipeline(module: Callable[..., Path], tmp_path: Path) -> MakePipeline:
         return made
 
     return make
+
+
+@pytest.fixture
+def glue(module: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Glue:
+    """Imports a module of cmkit, by its name in there, from where it was rendered."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cmkit"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(module() / "src"))
+    return lambda name: importlib.import_module(f"cmkit.{name}")
 
 
 def texts(pipeline: Pipeline, alias: str = "output") -> list[str]:

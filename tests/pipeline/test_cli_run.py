@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -37,6 +39,22 @@ def test_it_runs_until_idle_and_says_what_moved_where(folder: Path) -> None:
     again = cm_run(folder)
     assert again.returncode == 0
     assert "Nothing new in data/: nothing was written." in again.stderr
+    assert "next: cm run --fresh" in again.stderr
+
+
+def test_fresh_processes_everything_again_and_removes_only_what_it_wrote(
+    folder: Path,
+) -> None:
+    assert cm_run(folder).returncode == 0
+    [written] = (folder / "outputs/output").glob("*.csv")
+    mine = written.with_name("mine.csv")
+    mine.write_text("my own")
+    (folder / "data/input/sample.jsonl").write_text('{"id": 1, "text": "other"}\n')
+    done = cm_run(folder, "--fresh")
+    assert done.returncode == 0
+    assert "1 rows in, 1 rows out, 0 errors" in done.stderr
+    assert mine.read_text() == "my own"
+    assert not written.exists()
 
 
 def test_json_is_all_of_standard_output(folder: Path) -> None:
@@ -76,20 +94,55 @@ def test_a_mistyped_fault_and_a_folder_without_pipeline_are_usage_errors(
     assert "this is not a pipeline module" in done.stderr
 
 
-def test_follow_takes_in_what_is_added_until_it_is_stopped(folder: Path) -> None:
+def test_follow_takes_in_what_is_added_and_starts_changed_code_until_it_is_stopped(
+    folder: Path,
+) -> None:
     command = [sys.executable, "-m", "foundry_cm", "run", "--follow", "--build"]
     process = subprocess.Popen(command, cwd=folder, text=True, stderr=subprocess.PIPE)
+    app, checkpoints = folder / "src/app.py", folder / "outputs/output/.cm"
+    good = app.read_text()
     try:
-        checkpoints = folder / "outputs/output/.cm"
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 1)
-        (folder / "data/input/later.csv").write_text("id,text\n9,later\n")
+        app.write_text("raise ValueError('mended soon')\n" + good)
+        time.sleep(2)
+        app.write_text(good.replace(".upper()", ".lower()"))
+        (folder / "data/input/later.csv").write_text("id,text\n9,LATER\n")
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 2)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 0
+    assert "error: The module exited with code 1: ValueError: mended soon" in err
+    assert "src/app.py changed: starting the module anew" in err
     assert "4 rows in, 4 rows out, 0 errors" in err
+    assert any("later" in path.read_text() for path in checkpoints.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_the_module_starts_leaves_nothing(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, number: signal.Signals
+) -> None:
+    scratch = tmp_path_factory.mktemp("scratch")
+    app, started = folder / "src/app.py", folder / "started"
+    starting = (
+        f"import os, pathlib, time\npathlib.Path({str(started)!r}).write_text(str(os.getpid()))\n"
+    )
+    app.write_text(starting + "time.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "foundry_cm", "run"],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )
+    try:
+        wait(lambda: started.exists() and bool(started.read_text()))
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert list(scratch.iterdir()) == []
 
 
 def wait(condition: Callable[[], bool]) -> None:

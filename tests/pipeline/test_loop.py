@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +19,9 @@ from foundry_cm.errors import CmError
 from foundry_cm.local.pipeline.pipeline import LocalPipeline
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.testing import CallFailed, Pipeline
-from tests.pipeline.conftest import MakePipeline, refused, texts
+from tests.pipeline.conftest import Glue, MakePipeline, refused, texts
 
 pytestmark = pytest.mark.slow
-
-Glue = Callable[[str], Any]
 
 
 @pytest.fixture
@@ -273,15 +269,6 @@ def test_the_process_stays_alive_with_nothing_to_do(pipeline: MakePipeline) -> N
 
     asyncio.run(watch())
     assert "LATER" in texts(made)
-
-
-@pytest.fixture
-def glue(module: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Glue:
-    """Imports a module of cmkit, by its name in there, from where it was rendered."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "cmkit"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(str(module() / "src"))
-    return lambda name: importlib.import_module(f"cmkit.{name}")
 
 
 class Response:

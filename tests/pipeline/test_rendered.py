@@ -26,12 +26,15 @@ STREAMS = {
 EMBEDDING = {"example": "embedding"}
 LISTS = {"payload_fields": FLAT | {"tags": "list[str]"}, "result_fields": {"tags": "list[str]"}}
 MEDIA = {"inputs": {"photos": "media_set", "scans": "media_set"}, "sources": ["Api"]}
+REFERENCE = {"inputs": {"prices": "reference", "i": "reference", "orders": "dataset"}}
 SHAPES = [(version, answers) for answers in ({}, STREAMS) for version in SUPPORTED]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("version", "answers"), [*SHAPES, ("3.11", LISTS), ("3.13", MEDIA)], ids=str
+    ("version", "answers"),
+    [*SHAPES, ("3.11", LISTS), ("3.13", MEDIA), ("3.11", REFERENCE)],
+    ids=str,
 )
 def test_module_is_formatted_linted_typed_and_passes_its_own_tests(
     render: Render, version: str, answers: dict[str, Any]
@@ -66,6 +69,24 @@ def test_aliases_and_samples_follow_the_answers(render: Render) -> None:
     assert samples == ["data/events/partition-0.jsonl", "data/orders/sample.jsonl"]
     rows = [json.loads(line) for line in (module / samples[1]).read_text().splitlines()]
     assert rows[0] == {"order_id": "first", "amount": 0.5, "count": 1, "late": True}
+
+
+def test_a_reference_is_declared_read_and_described_apart_from_what_is_processed(
+    render: Render,
+) -> None:
+    module = render(
+        execution_mode="pipeline",
+        inputs={"photos": "media_set", "unit-prices": "reference"},
+        outputs={"found": "dataset"},
+    )
+    declared = json.loads((module / "src/resources.json").read_text())["inputs"]
+    assert declared == {"photos": "media_set", "unit-prices": "reference"}
+    samples = sorted(str(path.relative_to(module)) for path in module.glob("data/*/*"))
+    assert samples == ["data/photos/sample.png", "data/unit-prices/sample.jsonl"]
+    assert 'UNIT_PRICES = reference("unit-prices")' in (module / "src/app.py").read_text()
+    assert 'INPUT = "photos"' in (module / "tests/test_app.py").read_text()
+    assert "| `unit-prices` | reference, input |" in (module / "README.md").read_text()
+    assert "under the alias `unit-prices`" in (module / "DEPLOY.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +136,14 @@ REFUSED = [
     ({"inputs": {"Orders": "dataset"}}, '"Orders" is no usable alias'),
     (
         {"inputs": {"orders": "table"}},
-        'Use dataset, stream or media_set for "orders", not table.',
+        'Use dataset, stream, media_set or reference for "orders", not table.',
     ),
+    ({"inputs": {"a": "reference"}}, "Name one that is processed too, such as {orders: dataset}."),
+    (
+        {"inputs": {"a": "media_set", "b": "reference", "c": "stream"}},
+        "Use media_set for every input or for none",
+    ),
+    ({"outputs": {"a": "reference"}}, 'Use dataset or stream for "a", not reference.'),
     ({"inputs": {"a": "media_set", "b": "dataset"}}, "Use media_set for every input or for none"),
     (
         EMBEDDING | {"inputs": {"a": "media_set"}},

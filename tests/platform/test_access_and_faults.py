@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +24,9 @@ from foundry_sdk import (
 )
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.platform.datasets import store
 from foundry_cm.local.platform.faults import parse_fault
+from foundry_cm.local.platform.incidents import INCIDENTS
 from tests.platforms import LocalPlatform
 
 # The client warns and falls back to a general exception when parameters are missing.
@@ -52,6 +57,40 @@ def test_the_certificate_is_checked(platform: LocalPlatform) -> None:
 def test_a_route_the_platform_lacks_is_not_available(platform: LocalPlatform, client: Any) -> None:
     with pytest.raises(ApiNotFoundError):
         client.datasets.Dataset.get_health_checks(platform.rid("output"), branch_name="master")
+
+
+def test_another_client_hears_which_routes_are_known(platform: LocalPlatform) -> None:
+    headers = {"Authorization": f"Bearer {platform.tokens.pipeline}"}
+    path = "/stream-proxy/api/streams/x/branches/master/binaryRecord"
+    with httpx.Client(base_url=platform.url, headers=headers, verify=platform.tls) as raw:
+        unknown, wrong = raw.post(path), raw.delete("/api/v2/datasets/x")
+    base = "/stream-proxy/api/streams/{dataset}/branches/{branch}"
+    assert (unknown.status_code, unknown.json()["errorName"]) == (404, "Default:NotFound")
+    assert unknown.json()["parameters"] == {
+        "message": f"no route for POST {path}",
+        "known": [f"GET {base}/records", f"POST {base}/jsonRecord", f"POST {base}/jsonRecords"],
+    }
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET,HEAD")
+    assert wrong.json()["parameters"]["message"] == "no route for DELETE /api/v2/datasets/x"
+
+
+def test_a_disk_that_is_full_ends_the_platform_in_one_true_message(
+    platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, _: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(store, "write_json", full)
+    client, rid = platform.client(), platform.rid("output")
+    for _ in range(2):
+        with pytest.raises(InternalServerError) as caught:
+            client.datasets.Dataset.Transaction.create(rid, transaction_type="APPEND")
+    told = "outputs/output/.cm/state.json cannot be written: No space left on device"
+    assert json.loads(str(caught.value))["parameters"] == {"message": told}
+    failure = platform.app[INCIDENTS].failure
+    assert failure and failure.what == told
+    assert failure.fix == "Free some space, then: cm run. What was committed is kept."
+    assert caplog.text == ""
 
 
 def test_oauth_client_credentials(platform: LocalPlatform) -> None:

@@ -216,6 +216,21 @@ def test_names_that_are_not_there(platform: LocalPlatform, client: Any) -> None:
         )
 
 
+def test_a_table_is_read_by_branch_and_range_and_its_rows_are_counted(
+    platform: LocalPlatform, client: Any
+) -> None:
+    write_input(platform)
+    rid, dataset = platform.rid("input"), client.datasets.Dataset
+    last = dataset.Branch.get(rid, "master").transaction_rid
+    ends = {"start_transaction_rid": last, "end_transaction_rid": last}
+    activity = platform.registry.activity
+    dataset.read_table(rid, format="CSV", row_limit=1)
+    assert (activity.rows_read["input"], activity.files_read) == (1, {})
+    table = dataset.read_table(rid, format="ARROW", branch_name="master", **ends).to_pyarrow()
+    assert table.num_rows == 2
+    assert activity.files_read == {"input": {platform.root / "data/input/a.csv"}}
+
+
 def test_an_input_is_read_and_never_written(platform: LocalPlatform, client: Any) -> None:
     write_input(platform)
     rid = platform.rid("input")

@@ -151,4 +151,57 @@ def test_the_raw_stream_proxy_routes(platform: LocalPlatform) -> None:
     with httpx.Client(headers=headers, verify=platform.tls) as raw:
         assert raw.post(f"{base}/jsonRecord", json={"id": 1}).status_code == 204
         assert raw.get(f"{base}/records").json() == [{"value": {"id": 1}}]
-        assert raw.post(f"{base}/jsonRecord", content=b"{").status_code == 400
+        assert raw.post(f"{base}/jsonRecord", json={"records": [{"id": 2}]}).status_code == 204
+        for number, body in enumerate(
+            (
+                [{"id": 3}],
+                [{"value": {"id": 4}}],
+                {"records": [{"id": 5}]},
+                {"records": [{"value": {"id": 6}}]},
+            )
+        ):
+            told = raw.post(f"{base}/jsonRecords", json=body).json()
+            place = {"offset": number + 2, "partitionId": 0}
+            assert told["offsetAndPartitionIds"] == [place]
+        records = raw.get(f"{base}/records").json()
+        assert [each["value"]["id"] for each in records] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_field_of_the_schema_is_never_taken_for_a_wrapper(
+    platform: LocalPlatform, client: Any
+) -> None:
+    rid = platform.rid("published")
+    create(client, rid, schema(("value", "string"), ("n", "long")))
+    record = {"value": "a"}
+    headers = {"Authorization": f"Bearer {platform.tokens.pipeline}"}
+    url = f"{platform.url}/stream-proxy/api/streams/{rid}/branches/master/jsonRecords"
+    with httpx.Client(headers=headers, verify=platform.tls) as raw:
+        assert raw.post(url, json=[record]).status_code == 200
+    found = client.streams.Dataset.Stream.get_records(
+        rid, "master", limit=9, partition_id="0", preview=True
+    )
+    assert [each.value for each in found] == [record]
+
+
+@pytest.mark.parametrize("body", ["{", "[1]", '{"record": {"id": 1}}', "7"])
+def test_a_body_of_another_shape_is_told_which_ones_are_known(
+    platform: LocalPlatform, body: str
+) -> None:
+    rid = platform.rid("published")
+    headers = {"Authorization": f"Bearer {platform.tokens.pipeline}"}
+    url = f"{platform.url}/stream-proxy/api/streams/{rid}/branches/master/jsonRecords"
+    told = httpx.post(url, content=body, headers=headers, verify=platform.tls).json()
+    assert told["errorName"] == "InvalidRequestBody"
+    assert told["parameters"]["message"] == (
+        "jsonRecord takes one record; jsonRecords takes [record, ...], "
+        '[{"value": record}, ...] or {"records": [...]}; a record is a JSON object'
+    )
+
+
+def test_a_record_that_does_not_fit_hears_why(platform: LocalPlatform, client: Any) -> None:
+    rid, stream = platform.rid("published"), client.streams.Dataset.Stream
+    create(client, rid, schema(("id", "long"), ("text", "string")))
+    with pytest.raises(BadRequestError) as caught:
+        stream.publish_record(rid, "master", record={"id": "x", "txt": "y"})
+    told = json.loads(str(caught.value))["parameters"]["message"]
+    assert told == '"txt" is not one of its fields; "id" is no long. The fields: id, text'

@@ -74,6 +74,12 @@ def columns(dice: Dice) -> str:
 def aliases(dice: Dice, kinds: list[str], prefix: str) -> str:
     """Inputs or outputs of a pipeline."""
     named = [f"{prefix}-{number}: {dice.choice(kinds)}" for number in range(dice.randint(1, 3))]
+    if prefix == "in":
+        names = ["i", "o", "prices", "x" * 50, "a-b-c", "none"]
+        chosen = dice.sample(names, dice.choice([0, 0, 1, 2]))
+        named = dice.sample(
+            [*named, *(f"{name}: reference" for name in chosen)], len(named + chosen)
+        )
     return f"{{{', '.join(named)}}}"
 
 
@@ -241,6 +247,8 @@ INVALID_ANSWERS: dict[str, tuple[dict[str, Any], Callable[[Dice], Any]]] = {
             "{a: table}",
             "{a: dataset, a: stream}",
             "{a_b: dataset}",
+            "{a: reference}",
+            "{a: dataset, b: references}",
             "[a]",
             "{../a: dataset}",
         ),

@@ -42,7 +42,12 @@ BROKEN_SECONDS = 2.0
 
 def declared_resources(declared: Declared) -> list[Resource]:
     """The inputs and outputs that a module declares."""
-    inputs = [Resource(alias, kind) for alias, kind in declared.inputs.items()]
+    inputs = [
+        Resource(alias, "dataset", is_reference=True)
+        if kind == "reference"
+        else Resource(alias, kind)
+        for alias, kind in declared.inputs.items()
+    ]
     return inputs + [Resource(alias, kind, True) for alias, kind in declared.written.items()]
 
 
@@ -87,7 +92,9 @@ class LocalPipeline:
         self.faults.on_expire = self._expire
         self._reporter = reporter or Reporter()
         self._platform = self._create_platform()
-        inputs = [resource.alias for resource in self.resources if not resource.writable]
+        inputs = [each.alias for each in self.resources if not (each.writable or each.is_reference)]
+        # The output for records that fail, where the module has one.
+        self.errors_alias = declared.errors
         self.paced = declared.poll_seconds is not None
         self.rested = False
         self._rest = Rest(self.registry.activity, inputs, paced=self.paced)

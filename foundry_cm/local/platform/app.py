@@ -66,7 +66,13 @@ async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:
     faults = request.app[FAULTS]
     if not faults.faults or not point_of(request):
         return await handler(request)
-    await faults.at(request, "before")
-    response = await handler(request)
-    await faults.at(request, "after")
+    struck = len(faults.struck)
+    try:
+        await faults.at(request, "before")
+        response = await handler(request)
+        await faults.at(request, "after")
+    finally:
+        if len(faults.struck) > struck:
+            # The module tries again, which is no sign of rest.
+            request.app[REGISTRY].activity.news()
     return response

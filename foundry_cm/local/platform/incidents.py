@@ -46,12 +46,15 @@ def cannot_write(error: OSError, root: Path) -> CmError:
     """What a person is told when the disk refuses an output."""
     path = Path(os.fsdecode(error.filename)) if error.filename else root / "outputs"
     shown = path.relative_to(root) if path.is_relative_to(root) else path
+    fix = None
+    if error.errno in FULL:
+        fix = "Free some space, then: cm run. What was committed is kept."
+    elif error.errno in CLOSED:
+        fix = "Give yourself the right to write there, then: cm run"
     return CmError(
         f"{shown.as_posix()} cannot be written: {error.strerror}",
         where=str(path),
-        fix="Free some space, then: cm run. What was committed is kept."
-        if error.errno in FULL
-        else "Give yourself the right to write there, then: cm run",
+        fix=fix,
         code="CannotWrite",
     )
 

@@ -30,12 +30,13 @@ class Resource:
     """One input or output of a module, known to it by its alias.
 
     An input is what a person put into `data/<alias>/` and is never written; an output lands in
-    `outputs/<alias>/`.
+    `outputs/<alias>/`. A reference is looked up in when the module likes; what else it reads, it polls.
     """
 
     alias: str
     kind: Kind = "dataset"
     writable: bool = False
+    is_reference: bool = False
 
     def __post_init__(self) -> None:
         if not ALIAS.fullmatch(self.alias):

@@ -277,5 +277,6 @@ def _record(line: bytes, path: Path, offset: int) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         where = f"{path.name}, record {offset}"
-        raise ApiError("MalformedRecord", status=500, message=f"{where}: not a JSON object")
+        # Not as the platform's own fault: the client would try again for minutes.
+        raise ApiError("MalformedRecord", status=400, message=f"{where}: not a JSON object")
     return value

@@ -7,12 +7,14 @@ from typing import Any
 
 import foundry_sdk
 import httpx
-import stamina
+import tenacity
 from foundry_sdk._errors.palantir_qos_exception import QoSRetryHint
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from .ends import STOPPING, reason_of
 
 WAIT_SECONDS = 30.0
 RETRIED = (401, 429, 500, 502, 503, 504)
+GROWING = tenacity.wait_exponential(multiplier=0.2, max=WAIT_SECONDS) + tenacity.wait_random(0, 1)
 log = logging.getLogger(__name__)
 
 
@@ -22,29 +24,41 @@ def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     It helps when the platform asks for patience (429, 503), fails, is out of reach, or no longer
     knows the token. A call that was cut off may have happened, so calls must bear a repetition.
     """
-    for attempt in stamina.retry_context(
-        on=_helps, attempts=12, timeout=300, wait_initial=0.2, wait_max=WAIT_SECONDS
-    ):
-        with attempt:
-            return function(*args, **options)
-    raise AssertionError("retry_context returns or raises")
+    trying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_helps),
+        stop=tenacity.stop_after_attempt(12)
+        | tenacity.stop_after_delay(300)
+        | tenacity.stop_when_event_set(STOPPING),
+        wait=_pause,
+        sleep=tenacity.sleep_using_event(STOPPING),
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+    return trying(function, *args, **options)
 
 
-def _log_retry(details: RetryDetails) -> None:
-    # The client's errors are a JSON text of many lines; the reason stands in the middle of it.
-    reason = " ".join(f"{type(details.caused_by).__name__}: {details.caused_by}".split())
-    log.warning("Trying again in %.1f s: %s", details.wait_for, reason[:300])
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    log.warning("Trying again in %.1f s: %s", state.upcoming_sleep, reason_of(_error(state))[:300])
 
 
-set_on_retry_hooks([_log_retry])
+def _error(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome and state.outcome.exception()
+    assert error, "only errors are tried again"
+    return error
 
 
-def _helps(error: Exception) -> bool | float:
-    """Whether another try can help; the seconds until then, where the platform names them."""
+def _pause(state: tenacity.RetryCallState) -> float:
+    """The seconds that the platform names, where it does; growing ones otherwise."""
+    named = _retry_after(_error(state))
+    return GROWING(state) if named is None else named
+
+
+def _helps(error: BaseException) -> bool:
+    """Whether another try can help."""
     if isinstance(error, foundry_sdk.RateLimitError | foundry_sdk.ServiceUnavailable):
-        return error.retry_hint != QoSRetryHint.DO_NOT_RETRY and _retry_after(error)
+        return bool(error.retry_hint != QoSRetryHint.DO_NOT_RETRY)
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in RETRIED and _retry_after(error)
+        return error.response.status_code in RETRIED
     if isinstance(error, foundry_sdk.SDKInternalError):
         # The client wraps a connection that breaks in the middle of an answer.
         return isinstance(error.__cause__, httpx.TransportError)
@@ -58,11 +72,11 @@ def _helps(error: Exception) -> bool | float:
     )
 
 
-def _retry_after(error: Exception) -> bool | float:
+def _retry_after(error: BaseException) -> float | None:
     # The client's errors lack the header, but the frame that raised them still has the response.
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in frame.f_locals.values():
             if isinstance(value, httpx.Response):
                 seconds = value.headers.get("Retry-After", "")
-                return min(float(seconds), WAIT_SECONDS) if seconds.isdecimal() else True
-    return True
+                return min(float(seconds), WAIT_SECONDS) if seconds.isdecimal() else None
+    return None

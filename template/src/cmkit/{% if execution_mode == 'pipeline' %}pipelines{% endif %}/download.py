@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .calls import call
+from .ends import DownloadFailed, reason_of
 
 BLOCK_BYTES = 1 << 18
-
-
-class DownloadFailed(Exception):
-    """The platform did not give the whole file, however often it was asked."""
 
 
 class Download:
@@ -23,8 +20,14 @@ class Download:
     skipped: a version of a file never changes.
     """
 
-    def __init__(self, fetch: Callable[[], AbstractContextManager[Any]], path: Path) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[], AbstractContextManager[Any]],
+        path: Path,
+        origin: str = "the file",
+    ) -> None:
         self.path = path
+        self._origin = origin
         self._fetch = fetch
         self._size = 0
         self._ended = False
@@ -57,7 +60,8 @@ class Download:
         with self._more:
             self._more.wait_for(lambda: self._ended or self._size >= size)
             if self._failure and self._size < size:
-                raise DownloadFailed(repr(self._failure)) from self._failure
+                reason = reason_of(self._failure)
+                raise DownloadFailed(f"{self._origin} has not arrived: {reason}") from self._failure
             return self._size
 
     def _run(self) -> None:

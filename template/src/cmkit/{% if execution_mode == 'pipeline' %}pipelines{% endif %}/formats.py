@@ -3,7 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +15,9 @@ from pyarrow import json as arrow_json
 from pyarrow import parquet
 
 from .download import Download
+from .ends import SchemaError
 from .records import (
     Rejected,
-    SchemaError,
     check_columns,
     conform,
     list_column,
@@ -32,10 +35,21 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 Part = tuple[int, int, Any, list[Rejected]]
 
+_unraisable = sys.unraisablehook
+
+
+def _leave_out(unraisable: Any) -> None:
+    """Arrow reports a row that it cannot hand over as text; such a file is read in another way."""
+    if not getattr(unraisable.object, "__qualname__", "").startswith("_csv_tables"):
+        _unraisable(unraisable)
+
+
+sys.unraisablehook = _leave_out
+
 
 def read(
     content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int, rows: int
-) -> Iterator[Part]:
+) -> Generator[Part]:
     """The records `start` to `stop` of a file, in parts of at most so many rows that fit in memory.
 
     A part is its range, its fitting rows as a table, and the records that do not fit. Raises
@@ -43,21 +57,29 @@ def read(
     record that says so.
     """
     first = 0
-    for records in _blocks(content, suffix, schema, origin):
-        end = min(stop - first, len(records))
-        for low in range(max(start - first, 0), end, rows):
-            high = min(low + rows, end)
-            part = (
-                records.slice(low, high - low)
-                if isinstance(records, pa.Table)
-                else records[low:high]
-            )
-            fitting, rejected = _parse(part, schema, origin, first + low)
-            yield first + low, first + high, fitting, rejected
-        first += len(records)
+    # Closed at once, whatever happens: Arrow reads ahead in a thread that must not outlive this.
+    with closing(_blocks(content, suffix, schema, origin)) as blocks:
+        for records in blocks:
+            end = min(stop - first, len(records))
+            for low in range(max(start - first, 0), end, rows):
+                high = min(low + rows, end)
+                part = (
+                    records.slice(low, high - low)
+                    if isinstance(records, pa.Table)
+                    else records[low:high]
+                )
+                fitting, rejected = _parse(part, schema, origin, first + low)
+                yield first + low, first + high, fitting, rejected
+            first += len(records)
 
 
-def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterator[Any]:
+def check(content: Download, suffix: str, schema: Any, origin: str) -> None:
+    """Raise a SchemaError where a column is missing; lines of JSON are looked at one by one, later."""
+    with closing(_blocks(content, suffix, schema, origin)) as blocks:
+        next(blocks, None)
+
+
+def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Generator[Any]:
     """Records in the order of the file: as a table, as lines of JSON, or as rejected ones."""
     readers = {".csv": _csv_blocks, ".parquet": _parquet_blocks, ".jsonl": _json_blocks}
     try:
@@ -67,8 +89,7 @@ def _blocks(content: Download, suffix: str, schema: Any, origin: str) -> Iterato
 
 
 def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
-    with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
-        names = next((row for row in csv.reader(file) if "".join(row).strip()), None)
+    names = csv_header(content)
     if names is None:
         return
     check_columns(names, schema, origin)
@@ -78,12 +99,12 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
             f'{origin}: column "{name}" is {kind}, and csv holds no lists; use parquet or jsonl'
         )
     malformed: list[Rejected] = []
-    block, there = BLOCK_BYTES, 0
+    block, there, encoding = BLOCK_BYTES, 0, "utf-8"
     while True:
         malformed.clear()
         seen = 0
         try:
-            for table in _csv_tables(content, schema, origin, block, malformed):
+            for table in _csv_tables(content, schema, origin, block, encoding, malformed):
                 fresh = table.slice(max(0, there - seen))
                 seen += len(table)
                 there = max(there, seen)
@@ -93,6 +114,10 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
         except pa.ArrowInvalid as error:
             if "Empty CSV file" in str(error):
                 break  # a header without a line end, and nothing below it
+            if "columns, got" in str(error) and encoding == "utf-8":
+                # A row that is none, and no UTF-8 either: Arrow cannot hand it over as text.
+                encoding = "latin-1"
+                continue
             # A value that is longer than two blocks: the reader gives up, so it gets larger ones.
             if "straddling" not in str(error) or block >= LARGEST_BLOCK_BYTES:
                 yield malformed
@@ -102,30 +127,65 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     yield malformed
 
 
+def csv_header(content: Download) -> list[str] | None:
+    """The names of the columns; None for a file without a line."""
+    with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
+        try:
+            return next((row for row in csv.reader(file) if "".join(row).strip()), None)
+        except csv.Error as error:
+            raise pa.ArrowInvalid(f"no CSV header: {error}") from None
+
+
 def _csv_tables(
-    content: Download, schema: Any, origin: str, block: int, malformed: list[Rejected]
+    content: Download,
+    schema: Any,
+    origin: str,
+    block: int,
+    encoding: str,
+    malformed: list[Rejected],
 ) -> Iterator[Any]:
-    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none."""
+    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none.
+
+    Read as Latin-1 every byte is a letter. What comes then is turned back into the bytes of the file.
+    """
 
     def skip(row: Any) -> str:
         reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        malformed.append(Rejected(reason, f"{origin}, line {row.number}", row.text))
+        text = row.text.encode(encoding).decode("utf-8", "backslashreplace")
+        malformed.append(Rejected(reason, f"{origin}, line {row.number}", text))
         return "skip"
 
+    file = content.open()
+    if file.peek(3).startswith(BOM_UTF8):
+        file.read(3)
+    names = [name.encode().decode(encoding) for name in schema.names]
     # As bytes, so that one bad value costs its row and not the file.
     convert = arrow_csv.ConvertOptions(
-        column_types=dict.fromkeys(schema.names, pa.binary()),
-        include_columns=schema.names,
+        column_types=dict.fromkeys(names, pa.binary()),
+        include_columns=names,
         strings_can_be_null=False,
     )
     with arrow_csv.open_csv(
-        content.open(),
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block),
+        file,
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block, encoding=encoding),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=convert,
     ) as reader:
         for batch in reader:
-            yield pa.Table.from_batches([batch])
+            table = pa.Table.from_batches([batch]).rename_columns(schema.names)
+            yield table if encoding == "utf-8" else _bytes_of(table, encoding)
+
+
+def _bytes_of(table: Any, encoding: str) -> Any:
+    """The bytes that a file has where it was read in another encoding, which Arrow gives as UTF-8."""
+    return pa.table(
+        {
+            name: pa.array(
+                [value.decode().encode(encoding) for value in table[name].to_pylist()], pa.binary()
+            )
+            for name in table.column_names
+        }
+    )
 
 
 def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
@@ -141,6 +201,8 @@ def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any
 
 def _json_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     with content.open() as file:
+        if file.peek(3).startswith(BOM_UTF8):
+            file.read(3)
         while lines := file.readlines(BLOCK_BYTES):
             yield [line for line in lines if line.strip()]
 
@@ -184,13 +246,18 @@ def _parse_each(
     rejected, rows = [], []
     for row, line in enumerate(lines, first):
         try:
-            records.append(json.loads(line.decode("utf-8"), parse_constant=_no_constant))
+            records.append(read_json(line))
             rows.append(row)
         except (ValueError, RecursionError) as error:
             text = line.decode("utf-8", "backslashreplace").strip()
             rejected.append(Rejected(f"not JSON: {error}", f"{origin}, row {row + 1}", text, row))
     table, misfits = _fitting(zip(rows, records, strict=True), schema, origin)
     return table, sorted(rejected + misfits, key=lambda each: each.row)
+
+
+def read_json(line: bytes) -> Any:
+    """A line of JSON; a ValueError or RecursionError where it is none."""
+    return json.loads(line.decode("utf-8"), parse_constant=_no_constant)
 
 
 def _no_constant(name: str) -> float:

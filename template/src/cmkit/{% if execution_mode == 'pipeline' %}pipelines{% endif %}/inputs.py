@@ -6,8 +6,10 @@ import logging
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ from .download import Download
 from .records import Rejected
 
 STREAM_RECORDS = 1000
+VERSION = re.compile(r".+-[0-9a-f]{12}")
 log = logging.getLogger(__name__)
 
 
@@ -55,9 +58,11 @@ class Chunk:
 class Source(Protocol):
     """Something with rows in a fixed order: a version of a file, a partition of a stream, a media set."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its rows are known by."""
 
-    def chunks(self, schema: Any, start: int, stop: int | None) -> Iterator[Chunk]:
+    def chunks(self, schema: Any, start: int, stop: int | None) -> Generator[Chunk]:
         """The rows from `start` up to `stop` or the end, in chunks that fit in memory."""
 
 
@@ -67,25 +72,46 @@ class FileSource:
 
     client: FoundryClient
     rid: str
+    alias: str
     path: str
     transaction: str
-    name: str
     rows: int
 
-    def chunks(self, schema: Any, start: int, stop: int | None) -> Iterator[Chunk]:
+    @property
+    def name(self) -> str:
+        """What it is known by: the version, after something that people recognise."""
+        version = hashlib.sha256(f"{self.path}\n{self.transaction}".encode()).hexdigest()[:12]
+        stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(self.path).stem)[:40]
+        return f"{self.alias}-{stem}-{version}"
+
+    def check(self, schema: Any) -> None:
+        """Raise a SchemaError where the file lacks a column."""
+        with self.content() as content:
+            formats.check(content, Path(self.path).suffix, schema, self.path)
+
+    def chunks(self, schema: Any, start: int, stop: int | None) -> Generator[Chunk]:
         suffix, row = Path(self.path).suffix, start
         end = sys.maxsize if stop is None else stop
-        with tempfile.TemporaryDirectory() as folder:
-            content = Download(self._fetch, Path(folder) / "content")
-            try:
-                for first, row, table, rejected in formats.read(
-                    content, suffix, schema, self.path, start, end, self.rows
-                ):
-                    yield Chunk(self.name, self.path, first, row, table, rejected)
-            finally:
-                content.close()
+        with (
+            self.content() as content,
+            closing(
+                formats.read(content, suffix, schema, self.path, start, end, self.rows)
+            ) as parts,
+        ):
+            for first, row, table, rejected in parts:
+                yield Chunk(self.name, self.path, first, row, table, rejected)
         if stop is None:
             yield Chunk(self.name, self.path, row, row, schema.empty_table(), last=True)
+
+    @contextmanager
+    def content(self) -> Iterator[Download]:
+        """The file while it arrives."""
+        with tempfile.TemporaryDirectory() as folder:
+            content = Download(self._fetch, Path(folder) / "content", self.path)
+            try:
+                yield content
+            finally:
+                content.close()
 
     def _fetch(self) -> Any:
         return self.client.datasets.Dataset.File.with_streaming_response.content(
@@ -107,7 +133,7 @@ class PartitionSource:
     end: int
     name: str
 
-    def chunks(self, schema: Any, start: int, stop: int | None) -> Iterator[Chunk]:
+    def chunks(self, schema: Any, start: int, stop: int | None) -> Generator[Chunk]:
         end = self.end if stop is None else min(stop, self.end)
         while start < end:
             records = call(
@@ -141,13 +167,23 @@ def files(
         if any(part.startswith(("_", ".")) for part in Path(file.path).parts):
             continue
         if Path(file.path).suffix not in formats.SUFFIXES:
-            log.warning("%s: %s is skipped: use %s", alias, file.path, ", ".join(formats.SUFFIXES))
+            warn_once(f"{alias}: {file.path} is skipped: use {', '.join(formats.SUFFIXES)}")
             continue
-        version = hashlib.sha256(f"{file.path}\n{file.transaction_rid}".encode()).hexdigest()[:12]
-        stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(file.path).stem)[:40]
-        name = f"{alias}-{stem}-{version}"
-        found.append(FileSource(client, resource.rid, file.path, file.transaction_rid, name, rows))
+        transaction = file.transaction_rid
+        found.append(FileSource(client, resource.rid, alias, file.path, transaction, rows))
     return found
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Warn of what is found at each poll the first time only."""
+    log.warning("%s", message)
+
+
+def gone(known: Iterable[str], listed: Iterable[FileSource]) -> set[str]:
+    """The files among the known sources that are there no more, or in another version."""
+    there = {file.name for file in listed}
+    return {name for name in known if VERSION.fullmatch(name) and name not in there}
 
 
 def partitions(

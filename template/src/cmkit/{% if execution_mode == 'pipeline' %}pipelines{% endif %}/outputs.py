@@ -19,13 +19,17 @@ import pyarrow as pa
 from compute_modules.resources import PipelineResource
 from foundry_sdk import FoundryClient
 from foundry_sdk.v2.datasets import errors
+from foundry_sdk.v2.streams import errors as errors_of_streams
 
 from . import formats
 from .calls import call
+from .ends import EndError
 from .inputs import Chunk
-from .records import EndError, Rejected
+from .records import Rejected
+from .shapes import Shape
 
 CHECKPOINTS = "_checkpoint"
+SHAPE = "columns.json"
 RECORD_BYTES = 1_000_000
 PUBLISH_RECORDS = 200
 UPLOADS = ThreadPoolExecutor(thread_name_prefix="upload")
@@ -53,6 +57,9 @@ class Positions:
         """Take in what the name of a file says."""
         if match := MARK.fullmatch(name):
             self.note(match["source"], int(match["stop"]), bool(match["done"]))
+
+    def sources(self) -> set[str]:
+        return set(self._rows)
 
     def row(self, source: str) -> int:
         return self._rows.get(source, 0)
@@ -93,9 +100,12 @@ class DatasetTarget:
         resource: PipelineResource,
         suffix: str,
         columns: list[Any],
+        shape: Shape | None = None,
     ) -> None:
         self.alias = alias
         self._columns = columns
+        self._shapes = {alias: shape} if shape else {}
+        self._shapes_noted = False
         self.positions = Positions()
         self._datasets = client.datasets.Dataset
         # Asked for now, since the client loads it then, and that takes as long as many rows do.
@@ -111,11 +121,11 @@ class DatasetTarget:
         self._last: str | None = None
         self._notes: dict[str, dict[str, str]] = {}
         self._marks: dict[tuple[str, str], tuple[int, bool]] = {}
-        self._described = suffix != ".parquet"
 
-    def keep(self, stream: "StreamTarget") -> None:
+    def keep(self, stream: "StreamTarget", shape: Shape) -> None:
         """Keep the checkpoints of a stream, which has no place for them."""
         self._ledgers.append(stream)
+        self._shapes[stream.alias] = shape
 
     def recover(self) -> None:
         """Learn how far this output has come, and settle a transaction that is open."""
@@ -127,6 +137,9 @@ class DatasetTarget:
         if self._of_build and self._transaction:
             own = self._transaction
             self._read_names(start_transaction_rid=own, end_transaction_rid=own)
+        for alias, shape in self._shapes.items():
+            if (path := _shape_path(alias)) in self._notes:
+                shape.check(alias, json.loads(self.read_note(path)))
 
     def _history(self) -> Iterator[Any]:
         """The transactions, the one that was opened last first."""
@@ -159,6 +172,8 @@ class DatasetTarget:
             folder, _, name = file.path.rpartition("/")
             if not folder:
                 self.positions.read(name)
+            elif name == SHAPE:
+                self._notes[file.path] = view
             elif folder.startswith(f"{CHECKPOINTS}/"):
                 alias = folder.removeprefix(f"{CHECKPOINTS}/")
                 self._positions(alias).read(name)
@@ -245,8 +260,16 @@ class DatasetTarget:
 
     def _upload(self, path: str, content: bytes) -> None:
         """Upload in the background, one file at a time, while the next batch is processed."""
+        if not self._shapes_noted:
+            self._shapes_noted = True
+            self._note_shapes()
         self._wait()
         self._uploading = UPLOADS.submit(self._send, path, content)
+
+    def _note_shapes(self) -> None:
+        for alias, shape in self._shapes.items():
+            if (path := _shape_path(alias)) not in self._notes:
+                self._upload(path, json.dumps(vars(shape)).encode())
 
     def _wait(self) -> None:
         """Wait for the upload under way, and raise what it died of."""
@@ -290,36 +313,57 @@ class DatasetTarget:
         return SecondWriter(f'another process writes the output "{self.alias}": this one stops')
 
     def _describe(self) -> None:
-        """Give a new dataset of Parquet files its schema, so that it opens as a table."""
-        if self._described:
+        """Give a dataset of Parquet files its schema, so that it opens as a table.
+
+        Again where somebody emptied it and it has other columns now. For CSV the API cannot say that
+        the files have a header, which would become a row.
+        """
+        if self._suffix != ".parquet":
             return
-        self._described = True
-        try:
-            call(self._datasets.get_schema, self._rid, branch_name=self._branch)
-        except errors.SchemaNotFound:
-            schema = {"fieldSchemaList": self._columns}
-            call(
-                self._datasets.put_schema,
-                self._rid,
-                schema=schema,
-                branch_name=self._branch,
-                dataframe_reader="PARQUET",
-            )
+        with suppress(errors.SchemaNotFound):
+            found = call(self._datasets.get_schema, self._rid, branch_name=self._branch)
+            described = {field.name for field in found.schema_.field_schema_list}
+            if described.issuperset(column["name"] for column in self._columns):
+                return
+        call(
+            self._datasets.put_schema,
+            self._rid,
+            schema={"fieldSchemaList": self._columns},
+            branch_name=self._branch,
+            dataframe_reader="PARQUET",
+        )
+
+
+def _shape_path(alias: str) -> str:
+    return f"{CHECKPOINTS}/{alias}/{SHAPE}"
 
 
 class StreamTarget:
     """A stream that is written, at least once: a repeated record has the same `record_key`."""
 
     def __init__(
-        self, client: FoundryClient, alias: str, resource: PipelineResource, ledger: DatasetTarget
+        self,
+        client: FoundryClient,
+        alias: str,
+        resource: PipelineResource,
+        ledger: DatasetTarget,
+        shape: Shape,
     ) -> None:
         self.alias = alias
         self.positions = Positions()
+        self._shape = shape
         self._stream = client.streams.Dataset.Stream
         self._rid = resource.rid
         self._branch = resource.branch or "master"
         self._ledger = ledger
-        ledger.keep(self)
+        ledger.keep(self, shape)
+
+    def check(self) -> None:
+        """Raise a SchemaError where the stream has columns of its own, and would refuse ours."""
+        # A stream without a schema takes anything; who may not read it finds out by writing.
+        with suppress(errors_of_streams.InvalidStreamNoSchema, foundry_sdk.PermissionDeniedError):
+            found = call(self._stream.get, self._rid, self._branch)
+            self._shape.check_stream(self.alias, found.schema_.fields)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
         """Publish the rows of a chunk; those the stream does not take come back."""

@@ -7,6 +7,8 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 from pyarrow import compute
 
+from .ends import SchemaError
+
 ARROW_TYPES = {
     str: pa.string(),
     int: pa.int64(),
@@ -20,18 +22,6 @@ ARROW_TYPES = {
 }
 FOUNDRY_TYPES = {str: "STRING", int: "LONG", float: "DOUBLE", bool: "BOOLEAN"}
 USABLE = "use str, int, float, bool or a list of one of them"
-
-
-class EndError(Exception):
-    """What ends the module: no row is to blame, and its message says what to do."""
-
-
-class SettingsError(EndError):
-    """resources.json asks for what this module cannot do."""
-
-
-class SchemaError(EndError):
-    """A column is missing or has another type than its record class says."""
 
 
 @dataclass
@@ -253,13 +243,14 @@ def check_result(table: Any, schema: Any) -> Any:
     return table.select(schema.names).cast(schema)
 
 
-def check_key(schema: Any) -> None:
-    """Raise a SchemaError where a column would take the place of the key that streams get."""
+def with_key(schema: Any) -> Any:
+    """The columns of a stream; SchemaError where one would take the place of the key."""
     if "record_key" in schema.names:
         raise SchemaError(
             'OutputRecord has a column "record_key", which is what repeated records of a stream are '
             "known by; give yours another name"
         )
+    return pa.schema([pa.field("record_key", pa.string()), *schema])
 
 
 def finite(table: Any, origin: str) -> tuple[Any, list[Rejected]]:

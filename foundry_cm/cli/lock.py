@@ -1,0 +1,56 @@
+"""`cm lock`: the same packages and the same base image in each build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foundry_cm.cli.console import say, say_next
+from foundry_cm.cli.options import Folder
+from foundry_cm.errors import USAGE, CmError
+from foundry_cm.image.lock import lock as locks
+from foundry_cm.module.project import Project
+
+
+def lock(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only tell whether the lock is stale; exit code 1 if it is."),
+    ] = False,
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", help="Take the newest versions and the newest base image."),
+    ] = False,
+    no_base: Annotated[
+        bool,
+        typer.Option("--no-base", help="Leave the base image as its tag is; asks no registry."),
+    ] = False,
+    folder: Folder = Path(),
+) -> None:
+    """Write requirements.lock: each package of the image by version and hash, for linux/amd64.
+
+    The Dockerfile installs it, and gets the digest of its base image. What is locked stays, as long
+    as it fits the requirements. Indexes are those of the requirement files, of pip.conf and of uv.
+    """
+    if check and (upgrade or no_base):
+        raise CmError("--check writes nothing", fix="Give it without the others.", exit_code=USAGE)
+    project = Project.read(folder)
+    if check:
+        if found := locks.problem(project):
+            raise found
+        say(f"{locks.LOCK} is what the image is to be built from", "green")
+        return
+    done = locks.write(project, base=not no_base, upgrade=upgrade)
+    for name, count in done.packages.items():
+        say(f"Wrote {name}: {count} package{'s'[: count != 1]} by version and hash")
+    for base in done.bases:
+        at = f"Dockerfile:{base.line}  {base.name}"
+        say(f"{at} {'is ' + base.digest if base.digest else 'is not pinned'}")
+    if not locks.installs(project):
+        say(
+            f"The Dockerfile does not install it: pip install --require-hashes -r {locks.LOCK}",
+            "yellow",
+        )
+    say_next("cm build", "builds the image with them; commit what was written")

@@ -1,0 +1,71 @@
+"""The base images of a Dockerfile: `FROM NAME:TAG` becomes `FROM NAME:TAG@DIGEST`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from foundry_cm.errors import CmError
+
+_FROM = re.compile(
+    r"[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(?P<image>\S+)(?:[ \t]+AS[ \t]+(?P<stage>\S+))?[ \t]*(?:#.*)?",
+    re.IGNORECASE,
+)
+_PYTHON = re.compile(r"(?:^|/)python:(\d+\.\d+)\b")
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that a Dockerfile begins with: its line, its name with the tag, and its digest."""
+
+    line: int
+    name: str
+    digest: str | None
+
+
+def bases(dockerfile: str) -> list[Base]:
+    """The images that come from elsewhere; stages of the file itself and `scratch` are none."""
+    found, stages = [], {"scratch"}
+    for number, line in enumerate(dockerfile.splitlines(), 1):
+        match = _FROM.fullmatch(line)
+        if match is None:
+            continue
+        if match["image"].lower() not in stages:
+            name, _, digest = match["image"].partition("@")
+            found.append(Base(number, name, digest or None))
+        if match["stage"]:
+            stages.add(match["stage"].lower())
+    return found
+
+
+def python_of(dockerfile: str) -> str | None:
+    """The Python of the image that is built last, where its base is called `python:3.13-slim`."""
+    found = [_PYTHON.search(base.name) for base in bases(dockerfile)]
+    return found[-1][1] if found and found[-1] else None
+
+
+def pinned(dockerfile: str, digest_of: Callable[[Base], str]) -> str:
+    """The Dockerfile with a digest behind each base image that has none."""
+    lines = dockerfile.splitlines(keepends=True)
+    for base in bases(dockerfile):
+        if "$" in base.name:
+            raise CmError(
+                f"The base image {base.name} has a variable in its name, so no digest can stand for it",
+                where=f"Dockerfile:{base.line}",
+                fix="Write the image in its place, or lock without it: cm lock --no-base",
+                code="BaseImage",
+            )
+        if base.digest is None:
+            line = lines[base.line - 1]
+            lines[base.line - 1] = line.replace(base.name, f"{base.name}@{digest_of(base)}", 1)
+    return "".join(lines)
+
+
+def unpinned(dockerfile: str) -> str:
+    """The Dockerfile with the names of its base images alone."""
+    lines = dockerfile.splitlines(keepends=True)
+    for base in bases(dockerfile):
+        if base.digest is not None:
+            lines[base.line - 1] = lines[base.line - 1].replace(f"@{base.digest}", "", 1)
+    return "".join(lines)

@@ -1,0 +1,28 @@
+"""What resources.json declares, and what Foundry has under those aliases."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, cast
+
+from compute_modules.resources import PipelineResource, get_pipeline_resources
+
+from ..startup import SRC
+
+
+@cache
+def declared() -> dict[str, Any]:
+    """The content of resources.json."""
+    return cast(dict[str, Any], json.loads((SRC / "resources.json").read_text(encoding="utf-8")))
+
+
+def resources(aliases: Iterable[str]) -> dict[str, PipelineResource]:
+    """The resources of the module by alias; it exits where one of these is not among them."""
+    if "RESOURCE_ALIAS_MAP" not in os.environ:
+        sys.exit("This module runs inside Foundry. To run it on this machine: cm run")
+    found = get_pipeline_resources()
+    if missing := [alias for alias in aliases if alias not in found]:
+        sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
+    return found
