@@ -25,7 +25,7 @@ STOP_SECONDS = 2.0
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 8.0
 _KEPT_LINES = 200
 _LONGEST_LINE = 65536
-_BETWEEN_READS = 0.02
+_BETWEEN_READS = 0.005
 _STACK_TRIES = 40
 # How `multiprocessing` begins the traceback of a worker.
 _ORPHAN = re.compile(r"Process \w+-\d+:")

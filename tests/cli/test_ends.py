@@ -31,19 +31,17 @@ def wait(context, event: Payload) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "sign", "number"),
+    ("words", "sign", "name"),
     [
-        (["call", "wait", "--json", '{"text": ""}'], "called", signal.SIGHUP),
-        (["call", "wait", "--json", '{"text": ""}'], "called", signal.SIGKILL),
-        (["schema"], "pid", signal.SIGTERM),
-        (["serve", "--port", "0", "--panel-port", "0"], ".cm/serve.json", signal.SIGHUP),
-        (["serve", "--port", "0", "--panel-port", "0"], ".cm/serve.json", signal.SIGKILL),
+        (["call", "wait", "--json", '{"text": ""}'], "called", "SIGHUP"),
+        (["call", "wait", "--json", '{"text": ""}'], "called", "SIGKILL"),
+        (["schema"], "pid", "SIGTERM"),
+        (["serve", "--port", "0", "--panel-port", "0"], ".cm/serve.json", "SIGHUP"),
+        (["serve", "--port", "0", "--panel-port", "0"], ".cm/serve.json", "SIGKILL"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else str(value),
 )
-def test_nothing_is_left(
-    tmp_path: Path, words: list[str], sign: str, number: signal.Signals
-) -> None:
+def test_nothing_is_left(tmp_path: Path, words: list[str], sign: str, name: str) -> None:
     start = "time.sleep(60)\n" if words == ["schema"] else ""
     (tmp_path / "app.py").write_text(HEAD + APP + start + PROCESSES)
     (tmp_path / "tmp").mkdir()
@@ -60,7 +58,7 @@ def test_nothing_is_left(
     time.sleep(0.2)
     module = psutil.Process(int((tmp_path / "pid").read_text()))
     family = [module, *module.children(recursive=True)]
-    process.send_signal(number)
+    process.send_signal(getattr(signal, name))
     process.wait(20)
     deadline = time.monotonic() + 5
     while True:
