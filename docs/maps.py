@@ -40,6 +40,7 @@ PREVENTED_BY = {
     17: "signal.signal(signal.SIGTERM, _stop)",
     21: "if problem := forgotten(files):",
     22: "yield failure(error, job_id)",
+    26: _NO_FORK,
 }
 # As Copier has it.
 JINJA = Environment(
