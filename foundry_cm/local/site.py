@@ -194,6 +194,6 @@ def is_pipeline(folder: Path) -> bool:
     """Whether the module in a folder is known to be a pipeline: it names its inputs and outputs."""
     try:
         told = json.loads((folder / RESOURCES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and {"inputs", "outputs"} <= told.keys()
