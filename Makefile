@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline maps picture release-check clean
+.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline soak maps picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -38,6 +38,10 @@ bench: .venv/ready
 
 bench-pipeline: .venv/ready
 	$(RUN) tests.pipeline.bench
+
+# 100,000 calls and 200 kills; CALLS and KILLS choose other numbers.
+soak: .venv/ready
+	$(RUN) tests.soak
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -37,9 +37,12 @@ PREVENTED_BY = {
     14: 'log.error("%s failed on job %s"',
     15: "stream=sys.stderr if INFERENCE else sys.stdout",
     16: "RUN useradd --uid 5000 --create-home module",
-    17: "signal.signal(signal.SIGTERM, _stop)",
+    17: "signal.signal(signal.SIGTERM, stop)",
     21: "if problem := forgotten(files):",
     22: "yield failure(error, job_id)",
+    26: _NO_FORK,
+    27: "client.stopping = True",
+    28: "HTTPAdapter(pool_maxsize=self.concurrency + 1)",
 }
 # As Copier has it.
 JINJA = Environment(

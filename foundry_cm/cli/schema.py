@@ -16,6 +16,7 @@ from foundry_cm.errors import FAILURE, USAGE, CmError
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module import datatypes
 from foundry_cm.module.files import replace_text
+from foundry_cm.module.places import read_file
 from foundry_cm.module.project import Project
 
 COMMITTED = "schema.json"
@@ -47,7 +48,7 @@ def schema(
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
     committed = project.folder / COMMITTED
-    before = _read(committed) if diff else []
+    before = read_committed(committed) if diff else []
     start = session.Start(project, command or [], port=port, timeout=timeout)
     after = terminal.run(session.posted_schemas(start, at_server=not command))
     if write:
@@ -60,19 +61,25 @@ def schema(
         show_json(after)
 
 
-def _read(committed: Path) -> list[Any]:
-    try:
-        schemas = json.loads(committed.read_text(encoding="utf-8"))
-    except OSError:
+def read_committed(committed: Path) -> list[Any]:
+    """The schemas in a committed file; raises `CmError` where it is none that `--write` has written."""
+    if not committed.is_file():
         raise CmError(
             f"There is no {COMMITTED} to compare with",
             where=str(committed),
             fix="Write it and commit it: cm schema --write",
             exit_code=USAGE,
-        ) from None
-    except ValueError as error:
+        )
+    schemas = read_file(committed)
+    try:
+        for schema in _by_name(schemas).values():
+            _places(schema)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise CmError(
-            f"{COMMITTED} is not JSON: {error}", where=str(committed), exit_code=USAGE
+            f"{COMMITTED} is not what cm schema --write writes",
+            where=str(committed),
+            fix="Write it anew: cm schema --write",
+            exit_code=USAGE,
         ) from None
     return list(schemas)
 

@@ -60,25 +60,27 @@ class Start:
         port: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        limit = project.timeout_seconds if timeout is None else timeout
-        self.settings = Settings.of(
-            project,
-            command=project.command(command),
-            restart=False,
-            once=True,
-            port=port,
-            older=True,
-            timeout_seconds=limit,
-        )
+        self.folder = project.folder
+        self.seconds = project.timeout_seconds if timeout is None else timeout
+        self._project, self._command, self._port = project, command, port
         self._began = time.monotonic()
 
     def foundry(self, reporter: Reporter) -> LocalFoundry:
-        """The local Foundry that runs it."""
-        return LocalFoundry(self.settings, reporter)
+        """The local Foundry that runs it; raises `CmError` where there is nothing to run."""
+        settings = Settings.of(
+            self._project,
+            command=self._project.command(self._command),
+            restart=False,
+            once=True,
+            port=self._port,
+            older=True,
+            timeout_seconds=self.seconds,
+        )
+        return LocalFoundry(settings, reporter)
 
     def seconds_left(self) -> float:
         """How much of the time is left, and a little at least."""
-        return max(0.1, self.settings.timeout_seconds - (time.monotonic() - self._began))
+        return max(0.1, self.seconds - (time.monotonic() - self._began))
 
 
 class _Silent(Reporter):
@@ -94,11 +96,9 @@ async def posted_schemas(start: Start, *, at_server: bool) -> list[Any]:
     Raises `CmError` where the module dies first, asks for work without having posted any, or has
     posted those of half a module.
     """
-    panel = running_panel(start.settings.folder) if at_server else None
+    panel = running_panel(start.folder) if at_server else None
     if panel:
-        return list(
-            await ask(panel, "GET", f"/api/schemas?timeout={start.settings.timeout_seconds}")
-        )
+        return list(await ask(panel, "GET", f"/api/schemas?timeout={start.seconds}"))
     async with start.foundry(_Silent()) as foundry:
         await foundry.ready()
         return foundry.declarations.whole()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from foundry_cm.cli.console import say
+from rich.segment import Segment, Segments
+from rich.style import Style
+
+from foundry_cm.cli.console import err, say
 from foundry_cm.local.reporter import Reporter
 
+_DIM = Style(dim=True)
 Result = TypeVar("Result")
 
 
@@ -23,7 +27,14 @@ class Output(Reporter):
 
     def line(self, replica: int, text: str) -> None:
         """Show a line of a replica."""
-        say(f"{replica} | {text}" if self._many else f"  | {text}", "dim")
+        self.printed(replica, [text])
+
+    def printed(self, replica: int, texts: Sequence[str]) -> None:
+        """Show lines of a replica; at once, for a module can print a million of them."""
+        before = f"{replica} | " if self._many else "  | "
+        shown = "".join(f"{before}{text}\n" for text in texts)
+        # As one piece: rich would wrap and style each line by itself. The console makes it printable.
+        err.print(Segments([Segment(shown, _DIM)]))
 
     def noted(self, text: str) -> None:
         """Show what the local Foundry noticed; once, however often it happens."""

@@ -81,7 +81,13 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
             f"in Foundry: {_START}"
         )
     file = (failure.where or "").rpartition(":")[0]
-    if what.startswith("NameError: ") and file and code.postpones_annotations(Path.cwd() / file):
+    # The text of an annotation is evaluated as "<string>".
+    if (
+        failure.raised_in == "<string>"
+        and what.startswith("NameError: ")
+        and file
+        and code.postpones_annotations(Path.cwd() / file)
+    ):
         return (
             f"Take `from __future__ import annotations` out of {file}: the SDK reads the types as it "
             "registers a function, and they are only text then."

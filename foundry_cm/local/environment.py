@@ -35,6 +35,10 @@ _NEEDED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Files with authorities: one that is passed on is trusted besides the local one.
+AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+# What a laptop needs and Foundry does not set.
+_ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -71,7 +75,7 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
 
 def check_free(passed: Mapping[str, str], reserved: Mapping[str, str]) -> None:
     """Raise `CmError` where a person sets what Foundry sets."""
-    if taken := sorted(passed.keys() & reserved.keys()):
+    if taken := sorted((passed.keys() & reserved.keys()) - _ADDED):
         raise CmError(
             f"{taken[0]} is set by Foundry, so it cannot be passed on",
             fix="Leave it away.",

@@ -77,6 +77,8 @@ class Guard:
 
 def kill_session(leader: int) -> None:
     """Kill a process that leads a session, and all that are still in that session."""
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     # Those that made themselves a group of their own can be found on Linux alone.
@@ -134,7 +136,7 @@ def _remove_note(note: Path, text: str) -> None:
     note.parent.rmdir()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.platform != "win32":
     # A terminal that is closed, and Ctrl-C, are the business of `cm`.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -25,6 +25,7 @@ STOP_SECONDS = 2.0
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 8.0
 _KEPT_LINES = 200
 _LONGEST_LINE = 65536
+_BETWEEN_READS = 0.005
 _STACK_TRIES = 40
 # How `multiprocessing` begins the traceback of a worker.
 _ORPHAN = re.compile(r"Process \w+-\d+:")
@@ -50,7 +51,7 @@ class Launch:
 class Replica:
     """Runs a command as one replica.
 
-    `on_line` gets each line of its output; `on_start` hears of each start; `on_death` gets an error
+    `on_lines` gets the lines of its output; `on_start` hears of each start; `on_death` gets an error
     that says why it died, once for each death that nobody asked for. `declares`: it is expected to
     declare functions.
     """
@@ -62,7 +63,7 @@ class Replica:
         folder: Path,
         *,
         restart: bool,
-        on_line: Callable[[int, str], None],
+        on_lines: Callable[[int, Sequence[str]], None],
         on_death: Callable[[int, CmError, float | None], None],
         on_start: Callable[[], None] = lambda: None,
         declares: bool = True,
@@ -82,7 +83,7 @@ class Replica:
         self._launch = launch
         self._folder = folder
         self._restart = restart
-        self._on_line = on_line
+        self._on_lines = on_lines
         self._on_death = on_death
         self._on_start = on_start
         self._declares = declares
@@ -257,17 +258,25 @@ class Replica:
             self.served, self.responsive = self.responsive, False
             if self._stopping:
                 return
-            if not self._killed:
-                self.failure = self._explain_death()
-                # One that has worked once is worth another try soon, however often it was killed.
-                if self.served:
-                    delay = _FIRST_DELAY
-                self._on_death(self.index, self.failure, delay if self._restart else None)
+            # One that has worked once is worth another try soon, however often it was killed.
+            if self.served:
+                delay = _FIRST_DELAY
+            failure = None if self._killed else self._explain_death()
+            while failure := failure or self._start_again():
+                self.failure = failure
+                self._on_death(self.index, failure, delay if self._restart else None)
                 if not self._restart:
                     return
                 await asyncio.sleep(delay)
-                delay = min(2 * delay, _LONGEST_DELAY)
+                delay, failure = min(2 * delay, _LONGEST_DELAY), None
+
+    def _start_again(self) -> CmError | None:
+        """Start the process; gives why it cannot be started, such as a command that is gone meanwhile."""
+        try:
             self._spawn()
+        except CmError as error:
+            return error
+        return None
 
     async def _wait_for_exit(self) -> None:
         process = self._process
@@ -281,35 +290,41 @@ class Replica:
 
     async def _read(self, process: subprocess.Popen[bytes]) -> None:
         loop = asyncio.get_running_loop()
-        stream = asyncio.StreamReader()
+        stream = asyncio.StreamReader(limit=2**17)
         transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stream), process.stdout
         )
         line = _Line()
         try:
-            while chunk := await stream.read(65536):
+            while chunk := await stream.read(2**18):
                 first, *others = chunk.split(b"\n")
                 line.add(first)
+                ended = []
                 for piece in others:
-                    self._take(line.text())
+                    ended.append(line.text())
                     line = _Line()
                     line.add(piece)
-                # What is in the buffer comes without a wait, and calls must have their turn.
-                await asyncio.sleep(0)
+                self._take(ended)
+                # Calls have their turn, and a module that prints without an end is read in large pieces.
+                await asyncio.sleep(_BETWEEN_READS)
             if line.size:
-                self._take(line.text())
+                self._take([line.text()])
         finally:
             transport.close()
 
-    def _take(self, text: str) -> None:
-        if self._hidden is None and not self.alive and _ORPHAN.fullmatch(text):
-            # All that comes from here on is of workers whose pool is gone, and says only that.
-            self._hidden = []
-        if self._hidden is not None:
-            self._hidden.append(text)
-            return
-        self._output.append(text)
-        self._on_line(self.index, text)
+    def _take(self, texts: list[str]) -> None:
+        shown = []
+        for text in texts:
+            if self._hidden is None and _ORPHAN.fullmatch(text) and not self.alive:
+                # All that comes from here on is of workers whose pool is gone, and says only that.
+                self._hidden = []
+            if self._hidden is None:
+                shown.append(text)
+            else:
+                self._hidden.append(text)
+        self._output += shown
+        if shown:
+            self._on_lines(self.index, shown)
 
     def _explain_death(self) -> CmError:
         status = self._process.returncode if self._process else None

@@ -17,6 +17,11 @@ class Reporter:
     def line(self, replica: int, text: str) -> None:
         """A replica printed a line."""
 
+    def printed(self, replica: int, texts: Sequence[str]) -> None:
+        """A replica printed these lines together."""
+        for text in texts:
+            self.line(replica, text)
+
     def died(self, replica: int, error: CmError, delay: float | None) -> None:
         """A replica died; it is started again after `delay` seconds, or never where that is None."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from foundry_cm.errors import CmError
+from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.addresses import (
     LOOPBACK,
     bind,
@@ -25,7 +25,7 @@ from foundry_cm.local.addresses import (
     certifiable,
     loopback_addresses,
 )
-from foundry_cm.local.environment import check_free, needed, passed_on
+from foundry_cm.local.environment import AUTHORITIES, check_free, needed, passed_on
 from foundry_cm.local.guard import Guard
 from foundry_cm.local.mounts import Mounts
 from foundry_cm.local.replica import STOP_SECONDS, Launch, Replica
@@ -156,7 +156,7 @@ class Site:
     ) -> Replica:
         """Start one more replica with these variables; see `Replica`."""
         check_free(self._passed, variables)
-        index, env = len(self.replicas), {**self._passed, **variables}
+        index, env = len(self.replicas), {**self._passed, **variables, **self._trusted(variables)}
         launch = Launch(self.run.command, {**needed(), **env})
         if self.run.launch:
             launch = self.run.launch(index, env, self.mounts.root)
@@ -166,7 +166,7 @@ class Site:
             launch,
             self.run.folder,
             restart=restart,
-            on_line=self.reporter.line,
+            on_lines=self.reporter.printed,
             on_death=on_death,
             on_start=on_start,
             declares=declares,
@@ -175,6 +175,24 @@ class Site:
         self.replicas.append(replica)
         replica.start()
         return replica
+
+    def _trusted(self, variables: dict[str, str]) -> dict[str, str]:
+        """Files with the authorities of the local Foundry and those that a person passes on."""
+        found = {}
+        for name in AUTHORITIES:
+            if name in variables and name in self._passed:
+                try:
+                    texts = [
+                        Path(file[name]).read_text("ascii") for file in (variables, self._passed)
+                    ]
+                except (OSError, UnicodeDecodeError) as error:
+                    raise CmError(
+                        f"{name} names a file that is not readable as PEM",
+                        where=self._passed[name],
+                        exit_code=USAGE,
+                    ) from error
+                found[name] = self.mounts.write(f"{name}.pem", "\n".join(texts))
+        return found
 
     async def stop_replicas(self, seconds: float = STOP_SECONDS) -> None:
         """End every replica within so many seconds."""
@@ -194,6 +212,6 @@ def is_pipeline(folder: Path) -> bool:
     """Whether the module in a folder is known to be a pipeline: it names its inputs and outputs."""
     try:
         told = json.loads((folder / RESOURCES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and {"inputs", "outputs"} <= told.keys()

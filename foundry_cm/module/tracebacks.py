@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import re
 import sysconfig
@@ -58,8 +59,8 @@ class Frame:
 class Failure:
     """What failed in one line, the last line of the reader's own code, and the frames above it.
 
-    `ends`: nothing can have caught it, so that it ended what runs from the file `entry`. `fix`: how to
-    mend it, where its cause is known.
+    `ends`: nothing can have caught it, so that it ended what runs from the file `entry`. `raised_in`: the
+    file of the innermost frame. `fix`: how to mend it, where its cause is known.
     """
 
     summary: str
@@ -67,6 +68,7 @@ class Failure:
     trimmed: str | None
     ends: bool = False
     entry: str | None = None
+    raised_in: str | None = None
     fix: str | None = None
 
 
@@ -111,20 +113,21 @@ def of_end(text: str) -> Failure | None:
 def of_dump(text: str) -> list[Frame] | None:
     """The reader's own frames that a handler stands in, the outermost first, from what faulthandler wrote.
 
-    Of each thread only what the SDK has called counts. Empty where no handler was entered, None where
-    nothing was written.
+    Of a thread that the SDK runs only what the SDK has called counts. Empty where no handler was
+    entered, None where that cannot be told.
     """
-    threads = list(stacks.of_python(text))
-    for thread in threads:
-        inner: list[Frame] = []
-        for file, line, name in thread:
-            if "compute_modules" in Path(file).parts or "cmkit" in Path(file).parts:
-                own = [frame for frame in reversed(inner) if not frame.is_foreign]
-                if own:
-                    return own
-                break
-            inner.append(Frame(file, line, name))
-    return [] if threads else None
+    threads = [[Frame(*place) for place in thread] for thread in stacks.of_python(text)]
+    by_sdk = [thread for thread in threads if any(map(_is_of_sdk, thread))]
+    for thread in by_sdk or threads:
+        called = itertools.takewhile(lambda frame: not _is_of_sdk(frame), thread)
+        own = [frame for frame in called if not frame.is_foreign]
+        if own:
+            return own[::-1]
+    return [] if by_sdk else None
+
+
+def _is_of_sdk(frame: Frame) -> bool:
+    return bool({"compute_modules", "cmkit"} & set(Path(frame.file).parts))
 
 
 def of_crash(text: str) -> list[Frame]:
@@ -141,7 +144,8 @@ def trimmed(frames: list[Frame]) -> str | None:
 
 def _failure(summary: str, frames: list[Frame], *, ends: bool, entry: str | None = None) -> Failure:
     own = [frame for frame in frames if not frame.is_foreign]
-    return Failure(summary, own[-1].where if own else None, trimmed(own), ends, entry)
+    inner = frames[-1].file if frames else None
+    return Failure(summary, own[-1].where if own else None, trimmed(own), ends, entry, inner)
 
 
 def _caught(frame: Frame) -> bool:

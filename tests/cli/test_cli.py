@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from foundry_cm.cli.schema import changes
+from foundry_cm.cli.schema import changes, read_committed
+from foundry_cm.errors import CmError
 from tests.cli.conftest import cm, serving
 
 SEARCH = '{"partition": "pumps", "query": "gear", "limit": 1}'
@@ -143,6 +144,27 @@ STRING, INTEGER = {"type": "string", "string": {}}, {"type": "integer", "integer
 def declared(name: str, output: dict[str, Any], **inputs: dict[str, Any]) -> dict[str, Any]:
     items = [{"name": n, "required": not n.endswith("_"), "dataType": t} for n, t in inputs.items()]
     return {"functionName": name, "inputs": items, "output": {"single": {"dataType": output}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "schema.json is not JSON: Expecting property name"),
+        ("[" * 100_000, "schema.json is not JSON: "),
+        ("5", "schema.json is not what cm schema --write writes"),
+        ('[{"functionName": 1}]', "schema.json is not what cm schema --write writes"),
+        ("[[]]", "schema.json is not what cm schema --write writes"),
+    ],
+)
+def test_schema_that_somebody_else_wrote_is_a_plain_error(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(text)
+    with pytest.raises(CmError) as refused:
+        read_committed(file)
+    assert refused.value.what.startswith(reason)
+    assert refused.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from foundry_cm.testing import CallFailed, EventRefused
-from tests.cli.conftest import cm
+from tests.cli.conftest import cm, serving
 from tests.conftest import LINUX
 from tests.function.conftest import HEAD, PROCESSES, THREADS, Serve
 
@@ -171,9 +171,9 @@ def test_optional_scalar_is_no_warning(serve: Serve) -> None:
 def test_program_that_never_asks_for_work_shows_its_last_lines(serve: Serve) -> None:
     body = "print('waiting for the licence', flush=True)\ntime.sleep(60)\n"
     with pytest.raises(
-        Exception, match="did not ask for work within 1 s; it printed last:"
+        Exception, match="did not ask for work within 4 s; it printed last:"
     ) as failed:
-        with serve(body, timeout_seconds=1):
+        with serve(body, timeout_seconds=4):
             pass
     assert getattr(failed.value, "details", "") == "  waiting for the licence"
     assert getattr(failed.value, "fix", "") is None
@@ -226,3 +226,20 @@ def test_nothing_of_a_hostile_module_reaches_the_terminal_as_it_came(tmp_path: P
         shown += done.stdout + done.stderr
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
     assert "log \\u001b]52;c;ZXZpbA==\\u0007\\u009b2J\\rok\\u202e red" in shown
+
+
+def test_half_a_schema_is_never_written_whoever_runs_the_module(tmp_path: Path) -> None:
+    after = (
+        "\nraise KeyError('region')\n\n@function\ndef level(context, event: Payload) -> str: ...\n"
+    )
+    (tmp_path / "own.py").write_text(dedent(HEAD) + LOGS + after)
+    command = ("--", sys.executable, "own.py")
+    with serving(tmp_path, "--no-reload", *command):
+        for args in ((), command):
+            done = cm(tmp_path, "schema", "--write", *args)
+            assert done.returncode == 1
+            assert (
+                "error: The module raised while it was imported (KeyError: 'region'" in done.stderr
+            )
+            assert "level is missing" in done.stderr
+    assert not (tmp_path / "schema.json").exists()

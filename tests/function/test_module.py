@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -322,3 +324,22 @@ def test_module_that_a_real_time_signal_ends_is_reported_with_its_number(serve: 
     """
     with serve(body) as foundry, pytest.raises(CallFailed, match="was killed by signal 40"):
         foundry.call("end", {"text": ""}, timeout=10)
+
+
+def test_no_call_in_flight_is_lost_at_sigterm(render: Render, tmp_path: Path) -> None:
+    module = render(tmp_path / "module", example="blank")
+    app = module / "src/app.py"
+    slow = "    import time\n\n    time.sleep(2)\n    return ProcessResult("
+    app.write_text(app.read_text().replace("    return ProcessResult(", slow))
+    with Foundry(module, replicas=4, concurrency=50, restart=True) as foundry:
+        with ThreadPoolExecutor(200) as threads:
+            calls = [threads.submit(foundry.call, "process", {"text": str(n)}) for n in range(200)]
+            deadline = time.monotonic() + 20
+            while foundry.local.running < 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            for replica in foundry.local.replicas:
+                os.kill(replica.pid or 0, signal.SIGTERM)
+            assert [call.result()["text"] for call in calls] == [str(n) for n in range(200)]
+    assert "Connection pool is full" not in foundry.output
+    assert foundry.output.count("Stopping on SIGTERM") >= 4

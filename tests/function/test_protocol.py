@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import ssl
 import stat
 import sys
@@ -20,6 +21,7 @@ import aiohttp
 import pytest
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.addresses import bind_all
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 
 # A module that does nothing but tell which variables it was given.
@@ -97,9 +99,11 @@ Scenario = Callable[[Client], Awaitable[None]]
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Run a scenario against a local Foundry."""
-    monkeypatch.setattr("foundry_cm.local.function.foundry.DECLARE_SECONDS", 0.02)
 
-    def run(scenario: Scenario, **settings: Any) -> None:
+    def run(scenario: Scenario, *, declare_seconds: float = 0.02, **settings: Any) -> None:
+        patience = "foundry_cm.local.function.foundry.DECLARE_SECONDS"
+        monkeypatch.setattr(patience, declare_seconds)
+
         async def whole() -> None:
             async with client(tmp_path, **settings) as speaker:
                 await asyncio.wait_for(scenario(speaker), 30)
@@ -355,5 +359,123 @@ def test_nothing_listens_beyond_loopback(play: Callable[..., None]) -> None:
         ]
         assert "127.0.0.1" in listening
         assert all(ipaddress.ip_address(address).is_loopback for address in listening)
+
+    play(scenario)
+
+
+def test_schema_may_be_one_object_and_leave_out_what_is_empty(play: Callable[..., None]) -> None:
+    async def scenario(client: Client) -> None:
+        uri = client.env["POST_SCHEMA_URI"]
+        schema = {key: value for key, value in SCHEMA[0].items() if key != "inputs"}
+        assert (await client.send("POST", uri, json=schema))[0] == 204
+        call = asyncio.create_task(client.foundry.call("echo", ["anything"]))
+        job = await client.next_job()
+        assert job is not None and job["query"] == ["anything"]
+        await client.answer(job, b"1")
+        assert (await call).value == 1
+
+    play(scenario)
+
+
+def test_function_that_a_client_declares_after_its_first_poll_is_checked(
+    play: Callable[..., None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        call = asyncio.create_task(client.foundry.call("echo", {"txet": ""}))
+        polls = asyncio.create_task(client.next_job())
+        await client.send("POST", client.env["POST_SCHEMA_URI"], json=SCHEMA)
+        with pytest.raises(CmError, match="event.txet is not a field"):
+            await call
+        with pytest.raises(CmError, match='The module has no function "ehco"'):
+            await client.foundry.call("ehco", {"text": ""})
+        # A client of this kind may serve what it does not declare.
+        call = asyncio.create_task(client.foundry.call("undeclared", {}))
+        job = await polls
+        assert job is not None
+        await client.answer(job, b"1")
+        assert (await call).value == 1
+
+    play(scenario, declare_seconds=5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", socket.gethostname()])
+def test_runtime_answers_on_each_name_of_loopback(play: Callable[..., None], host: str) -> None:
+    addresses = socket.getaddrinfo(host.strip("[]"), None)
+    if not all(ipaddress.ip_address(each[4][0]).is_loopback for each in addresses):
+        pytest.skip("the name of this machine stands for another address")
+
+    async def scenario(client: Client) -> None:
+        uri = client.env["GET_JOB_URI"].replace("localhost", host)
+        assert (await client.send("GET", uri, token="wrong"))[0] == 401
+
+    play(scenario)
+
+
+def test_older_protocol_is_plain_http_and_its_job_is_flat(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [listener] = bind_all(["127.0.0.1"], 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    monkeypatch.setattr("foundry_cm.local.function.foundry.OLDER_PORT", port)
+
+    async def scenario(client: Client) -> None:
+        url = f"http://127.0.0.1:{port}"
+        assert (await client.send("GET", f"{url}/job", token="wrong"))[0] == 401
+        call = asyncio.create_task(client.foundry.call("f", {"text": "hi"}))
+        status, body = await client.send("GET", f"{url}/job")
+        job = json.loads(body)
+        assert (status, job["queryType"], job["query"]) == (200, "f", {"text": "hi"})
+        assert (await client.send("POST", f"{url}/results/{job['jobId']}", data=b"1"))[0] == 204
+        assert (await call).value == 1
+        assert (await client.send("POST", f"{url}/restart-notify"))[1] == b"[]"
+
+    play(scenario, older=True)
+
+
+def test_large_event_and_result_are_read_in_a_process_of_their_own(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foundry_cm.local.function.payloads.LARGE", 10)
+
+    async def scenario(client: Client) -> None:
+        await client.send("POST", client.env["POST_SCHEMA_URI"], json=SCHEMA)
+        with pytest.raises(CmError, match="event.txet is not a field") as refused:
+            await client.foundry.call("echo", {"txet": "a long one"})
+        assert refused.value.fix == 'Did you mean "text"?'
+        call = asyncio.create_task(client.foundry.call("echo", {"text": "a long one"}))
+        job = await client.next_job()
+        assert job is not None
+        await client.answer(job, b'"another long one"')
+        assert (await call).value == "another long one"
+
+    play(scenario)
+
+
+def test_module_gets_of_the_shell_what_is_passed_on(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "REQUESTS_CA_BUNDLE", "REGION"):
+        monkeypatch.setenv(name, "of the shell")
+
+    async def scenario(client: Client) -> None:
+        assert client.env["REGION"] == "of the shell"
+        assert not {"AWS_SECRET_ACCESS_KEY", "REQUESTS_CA_BUNDLE"} & client.env.keys()
+
+    play(scenario, passed=["REGION"])
+
+
+def test_calls_that_run_are_answered_before_the_module_is_started_anew(
+    play: Callable[..., None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        call = asyncio.create_task(client.foundry.call("f", {}))
+        job = await client.next_job()
+        assert job is not None
+        reload = asyncio.create_task(client.foundry.reload("app.py changed"))
+        assert await client.next_job() is None
+        await client.answer(job, b"1")
+        assert (await call).value == 1
+        await reload
 
     play(scenario)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.testing import CallFailed, Foundry
+from foundry_cm.testing import CallFailed, EventRefused, Foundry
 from tests.cli.conftest import cm
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
@@ -84,3 +84,32 @@ def test_pipeline_of_the_typescript_sdk_publishes(node_module: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     published = (tmp_path / "outputs/alarms/partition-0.jsonl").read_text()
     assert published == '{"type":"pipelines"}\n'
+
+
+STREAMS = """
+const { ComputeModule } = require("@palantir/compute-module");
+const { Type } = require("@sinclair/typebox");
+
+const query = { input: Type.Object({ parcel: Type.String() }), output: Type.String() };
+const parcels = new ComputeModule({ logger: console, definitions: { track: query, lost: query } });
+parcels.registerStreaming("track", async ({ parcel }, out) => {
+  out.write(`${parcel} left. `);
+  out.end("It comes.");
+});
+parcels.register("weigh", async () => { throw new TypeError("no scale"); });
+"""
+
+
+def test_typescript_module_is_known_before_its_first_call(node_module: Path) -> None:
+    (node_module / "streams.js").write_text(STREAMS)
+    with Foundry(node_module, ["node", "streams.js"]) as foundry:
+        assert sorted(foundry.functions) == ["lost", "track"]
+        with pytest.raises(EventRefused, match='Did you mean "parcel"'):
+            foundry.call("track", {"parcle": "P1"})
+        with pytest.raises(EventRefused, match='The module has no function "trak"'):
+            foundry.call("trak", {"parcel": "P1"})
+        assert foundry.call("track", {"parcel": "P1"}) == "P1 left. It comes."
+        with pytest.raises(CallFailed, match="TypeError: no scale"):
+            foundry.call("weigh", {})
+        with pytest.raises(CallFailed, match='The module has no listener for "lost"'):
+            foundry.call("lost", {"parcel": "P1"}, timeout=10)

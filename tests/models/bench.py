@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from foundry_cm.testing import Foundry
 from tests.bench import Figure, show
 from tests.conftest import snapshot
-from tests.models.conftest import pull_weights
+from tests.models.conftest import pass_on_the_hub, pull_weights
 from tests.models.hub import running_hub
 
 # What the field guide's requirements.txt lists.
@@ -147,6 +147,7 @@ def pulled_module(folder: Path) -> Iterator[tuple[Path, Path]]:
         for name, value in hub.environment.items():
             patch.setenv(name, value)
         patch.setenv("WEIGHTS_CACHE", str(folder / "cache"))
+        pass_on_the_hub(module)
         pull_weights(module)
         yield module, weights
 

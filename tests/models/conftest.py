@@ -97,6 +97,13 @@ def minilm() -> Path:
     return Path(package.get_model_path())
 
 
+def pass_on_the_hub(module: Path) -> None:
+    """Let a replica have the variables of the hub, which it has not by itself."""
+    file, table = module / "pyproject.toml", "[tool.foundry-cm]\n"
+    names = ["HF_ENDPOINT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"]
+    file.write_text(file.read_text().replace(table, f"{table}env = {json.dumps(names)}\n", 1))
+
+
 @pytest.fixture(scope="session")
 def embedding_modules(
     render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
@@ -108,6 +115,7 @@ def embedding_modules(
     @functools.cache
     def module(strategy: str) -> Path:
         folder = render(example="embedding", weights_strategy=strategy, module_name="meaning")
+        pass_on_the_hub(folder)
         pull_weights(folder)
         return folder
 

@@ -12,7 +12,7 @@ import pytest
 
 from foundry_cm.testing import Pipeline
 from tests.conftest import Render
-from tests.models.conftest import check_rendered, pull_weights
+from tests.models.conftest import check_rendered, pass_on_the_hub, pull_weights
 from tests.models.hub import Hub
 from tests.models.test_embedding import TEXTS
 
@@ -94,6 +94,7 @@ def test_weights_are_downloaded_before_anything_is_read(
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
     answers = {"execution_mode": "pipeline", "example": "embedding"}
     folder = render(weights_strategy="downloaded", **answers)
+    pass_on_the_hub(folder)
     pull_weights(folder)
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "empty"))
     pipeline = Pipeline(folder, tmp_path)

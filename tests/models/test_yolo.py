@@ -14,7 +14,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch
-from tests.models.conftest import check_rendered, pull_weights
+from tests.models.conftest import check_rendered, pass_on_the_hub, pull_weights
 from tests.models.hub import Hub
 from tests.models.shapes import draw, inline
 
@@ -44,6 +44,7 @@ def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
             )
             for seed in UNSEEN[:4]:
                 draw(seed)[0].save(folder / f"data/images/{seed}.png")
+            pass_on_the_hub(folder)
             assert "shapes.pt can run code of its author" in pull_weights(folder)
             made[strategy] = folder
         return made[strategy]

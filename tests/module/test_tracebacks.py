@@ -99,6 +99,14 @@ def test_exit_hook_that_cannot_fork_gets_its_mend(app: Path) -> None:
     )
 
 
+def test_name_that_is_no_annotation_is_not_blamed_on_annotations(app: Path) -> None:
+    app.write_text("from __future__ import annotations\nprinnt()\n")
+    typo = raised(app, 2, error="NameError: name 'prinnt' is not defined").splitlines()
+    failure = deaths.ending(typo, ["python", "app.py"], app.parent)
+    assert failure is not None
+    assert failure.fix is None
+
+
 def test_group_of_exceptions_is_read() -> None:
     text = (
         "  + Exception Group Traceback (most recent call last):\n"
@@ -181,6 +189,9 @@ def test_handler_is_found_among_the_threads_of_a_dump() -> None:
     assert frames is not None
     assert [frame.where for frame in frames] == ["app.py:21", "app.py:17"]
     assert tracebacks.of_dump(dump(main)) == []
+    own_client = tracebacks.of_dump(dump('  File "client.py", line 8 in work\n'))
+    assert own_client is not None
+    assert [frame.where for frame in own_client] == ["client.py:8"]
     assert tracebacks.of_dump("") is None
 
 

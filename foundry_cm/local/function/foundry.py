@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -358,14 +359,12 @@ class LocalFoundry:
         self.reporter.died(index, error, delay)
         self._notify()
 
-    def printed(self, replica: int, text: str) -> None:
-        """A replica printed a line, which may say that it will never answer a call."""
-        self.reporter.line(replica, text)
-        _, found, name = text.partition(_NO_LISTENER)
-        if not found:
-            return
-        for job in self.jobs.held(replica):
-            if job.function == name.strip():
+    def printed(self, replica: int, texts: Sequence[str]) -> None:
+        """A replica printed lines, which may say that it will never answer a call."""
+        self.reporter.printed(replica, texts)
+        names = {text.partition(_NO_LISTENER)[2].strip() for text in texts if _NO_LISTENER in text}
+        for job in self.jobs.held(replica) if names else ():
+            if job.function in names:
                 self.jobs.finish(job.id, no_listener(job.function, job.function in self.functions))
 
     def _is_stuck(self, replica: Replica) -> bool:
@@ -396,4 +395,4 @@ class _Listening(Reporter):
     """The reporter of a local Foundry, which hears of the lines first."""
 
     def __init__(self, foundry: LocalFoundry) -> None:
-        self.line = foundry.printed  # type: ignore[method-assign]
+        self.printed = foundry.printed  # type: ignore[method-assign]

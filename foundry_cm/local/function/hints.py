@@ -26,11 +26,11 @@ def of_failure(
     """A failed call of a function with the place of its handler, and a mend where the cause is known."""
     if error.code != "HandlerFailed":
         return error
-    handler = program.find(name)
     found = error.again()
-    if handler and not found.where:
-        found.where = f"{_relative(handler.file)}:{handler.line}"
     if _UNSENDABLE in error.what or _NAMED.search(error.what):
+        handler = program.find(name)
+        if handler and not found.where:
+            found.where = f"{_relative(handler.file)}:{handler.line}"
         found.what, found.fix = _unsendable(error.what, name, function, handler)
     elif fix := known_mend(tracebacks.Failure(error.what, error.where, None)):
         found.fix = fix

@@ -9,11 +9,16 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.module.files import check_inside, check_no_link, is_inside, replace_text
 from foundry_cm.module.resources import ALIAS, Kind
+
+State = TypeVar("State")
 
 DEFAULT_BRANCH = "master"
 STATE_FOLDER = ".cm"
@@ -128,12 +133,23 @@ def write_json(path: Path, value: Any) -> None:
     replace_text(path, json.dumps(value, indent=1))
 
 
-def read_json(path: Path, default: Any) -> Any:
-    """The value of a JSON file, or the default where there is none."""
+def read_state(path: Path, kind: type[State]) -> State | None:
+    """What an earlier run has kept in a file of ours, or None where there is none.
+
+    It may have come with a repository. Raises `CmError` where it is not what a run writes.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
-        return default
+        return None
+    except (OSError, ValueError, RecursionError, ApiError):
+        raise CmError(
+            f"{path.parent.name}/{path.name} is not what cm run writes",
+            where=str(path),
+            fix=f"Remove {path.parent}: what it stands for is run again.",
+            code="State",
+            exit_code=USAGE,
+        ) from None
 
 
 def remove_file(path: Path, root: Path) -> None:

@@ -11,7 +11,9 @@ import os
 import shutil
 import threading
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from foundry_cm.local.platform.datasets.dataset import Dataset, FileEntry, Transaction
 from foundry_cm.local.platform.errors import ApiError
@@ -22,12 +24,34 @@ from foundry_cm.local.platform.resources import (
     checked_path,
     new_rid,
     now,
-    read_json,
+    read_state,
     remove_file,
     write_json,
 )
 
 TYPES = ("APPEND", "UPDATE", "SNAPSHOT")
+
+
+class _Kept(msgspec.Struct):
+    """A transaction as it is kept."""
+
+    type: Literal["APPEND", "UPDATE", "SNAPSHOT"]
+    status: Literal["OPEN", "COMMITTED", "ABORTED"]
+    created: str
+    closed: str | None
+    job: str | None
+    files: list[str]
+
+    def __post_init__(self) -> None:
+        for path in self.files:
+            checked_path(path)
+
+
+class _State(msgspec.Struct):
+    """What is kept of an output."""
+
+    schema: dict[str, Any] | None
+    transactions: dict[Annotated[str, msgspec.Meta(pattern=r"^ri\.[\w.-]+$")], _Kept]
 
 
 class OutputDataset(Dataset):
@@ -135,25 +159,25 @@ class OutputDataset(Dataset):
     # State on disk
 
     def _load(self) -> None:
-        state = read_json(self.store / "state.json", None)
+        state = read_state(self.store / "state.json", _State)
         if state is None:
             return
-        self.schema = state["schema"]
-        for rid, each in state["transactions"].items():
+        self.schema = state.schema
+        for rid, each in state.transactions.items():
             base = self.store / rid
-            paths = (
-                each["files"]
-                if each["status"] == "COMMITTED"
-                else [path.relative_to(base).as_posix() for path in _walk(base)]
-            )
+            paths = each.files
+            if each.status != "COMMITTED":
+                paths = [path.relative_to(base).as_posix() for path in _walk(base)]
+            # One that somebody has removed is gone.
+            there = [path for path in paths if _is_plain(base / path)]
             self._transactions[rid] = Transaction(
                 rid=rid,
-                type=each["type"],
-                status=each["status"],
-                created=each["created"],
-                closed=each["closed"],
-                job=each["job"],
-                files={path: FileEntry.of(path, rid, base / path) for path in paths},
+                type=each.type,
+                status=each.status,
+                created=each.created,
+                closed=each.closed,
+                job=each.job,
+                files={path: FileEntry.of(path, rid, base / path) for path in there},
             )
         shutil.rmtree(self.store / "receiving", ignore_errors=True)
         self._publish()
@@ -210,6 +234,10 @@ class OutputDataset(Dataset):
                 transactionStatus=known.status,
             )
         return known
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _same(one: Path, other: Path) -> bool:

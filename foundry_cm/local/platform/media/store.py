@@ -10,7 +10,9 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from foundry_cm.local.platform.digests import Digests
 from foundry_cm.local.platform.errors import ApiError
@@ -19,7 +21,7 @@ from foundry_cm.local.platform.resources import (
     Resource,
     checked_path,
     derived_rid,
-    read_json,
+    read_state,
     remove_file,
     write_json,
 )
@@ -39,6 +41,17 @@ class Item:
     stamp: int
 
 
+class _Kept(msgspec.Struct):
+    """An item as it is kept."""
+
+    rid: Annotated[str, msgspec.Meta(pattern=f"^{ITEM_RID.pattern}$")]
+    path: str
+    stamp: int
+
+    def __post_init__(self) -> None:
+        checked_path(self.path)
+
+
 class MediaSet:
     """Items and transactions of one media set.
 
@@ -55,7 +68,8 @@ class MediaSet:
         self.pending: dict[str, Item] = {}
         self._digests = Digests()
         self._items: dict[str, Item] = {
-            rid: Item(**item) for rid, item in read_json(self.store / "items.json", {}).items()
+            item.rid: Item(item.rid, item.path, item.stamp)
+            for item in (read_state(self.store / "items.json", dict[str, _Kept]) or {}).values()
         }
         shutil.rmtree(self.store / "pending", ignore_errors=True)
 

@@ -11,14 +11,16 @@ import threading
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.resources import (
     DEFAULT_BRANCH,
     Resource,
     derived_rid,
-    read_json,
+    read_state,
     remove_file,
     write_json,
 )
@@ -59,6 +61,14 @@ class _Index:
     end: int = 0
 
 
+class _State(msgspec.Struct):
+    """What is kept of a stream."""
+
+    schema: dict[str, Any] | None = None
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    type: str = "LOW_LATENCY"
+
+
 class Stream:
     """Partitions and schema of one stream."""
 
@@ -70,9 +80,8 @@ class Stream:
         self._lock = threading.Lock()
         self._index: dict[Path, _Index] = {}
         self._next = 0
-        self.state: dict[str, Any] = read_json(
-            self.store / "stream.json", {"schema": None, "partitions": 1, "type": "LOW_LATENCY"}
-        )
+        kept = read_state(self.store / "stream.json", _State) or _State()
+        self.state: dict[str, Any] = msgspec.to_builtins(kept)
 
     @property
     def view_rid(self) -> str:

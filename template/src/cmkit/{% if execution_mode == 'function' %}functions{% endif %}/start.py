@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType, ModuleType
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import Any
 
 from compute_modules import startup as sdk
 from compute_modules.annotations import function
 from compute_modules.function_registry.function_registry import REGISTERED_FUNCTIONS, STREAMING
 
 from ..startup import warn_of_another_cmkit
+from .client import Client, stop
 from .files import forgotten
 from .results import to_json
 
@@ -42,18 +43,14 @@ def start(*files: ModuleType) -> None:
     if not REGISTERED_FUNCTIONS:
         sys.exit("app.py registers no function: decorate the handler with @function")
     # Process 1 of a container ignores these signals unless it handles them.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     for name, handler in REGISTERED_FUNCTIONS.items():
         REGISTERED_FUNCTIONS[name] = _guarded(name, handler, STREAMING[name])
     log.info("Serving %s", ", ".join(REGISTERED_FUNCTIONS))
+    sdk.InternalQueryService = Client  # type: ignore[attr-defined]  # its name there
     # The SDK's default, a process pool, forks: a loaded model hangs and a crashed worker loses its job.
     sdk.start_compute_module(concurrency_type=sdk.ConcurrencyType.THREAD_POOL)
-
-
-def _stop(signum: int, _frame: FrameType | None) -> NoReturn:
-    log.info("Stopping on %s", signal.Signals(signum).name)
-    sys.exit(0)
 
 
 def _guarded(name: str, handler: Callable[..., Any], streaming: bool) -> Callable[..., Any]:

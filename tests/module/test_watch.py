@@ -1,0 +1,46 @@
+"""Which changed files start a module anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foundry_cm.module.watch import Code
+from tests.conftest import git
+
+
+def change(*files: Path) -> list[Path]:
+    for number, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{file.name} {number} {file.stat().st_size if file.exists() else 0}\n")
+    return list(files)
+
+
+def test_code_alone_counts_where_there_is_no_folder_for_it(tmp_path: Path) -> None:
+    code = Code(tmp_path, tmp_path, ["python", "app.py"])
+    files = change(
+        tmp_path / "app.py", tmp_path / "last.json", tmp_path / "schema.json", tmp_path / "page.js"
+    )
+    assert code.sort(files) == ([tmp_path / "app.py"], [])
+    assert code.sort([tmp_path / "app.py"]) == ([], []), "its content is as it was"
+
+
+def test_code_of_node_counts_for_a_module_on_node(tmp_path: Path) -> None:
+    code = Code(tmp_path, tmp_path, ["node", "app.js"])
+    files = change(*(tmp_path / f"a.{suffix}" for suffix in ("js", "mjs", "cjs", "ts", "json")))
+    assert code.sort(files) == (files[:4], [])
+
+
+def test_program_that_the_command_names_counts_as_code(tmp_path: Path) -> None:
+    change(tmp_path / "module.jar")
+    code = Code(tmp_path, tmp_path, ["java", "-jar", "module.jar"])
+    (tmp_path / "module.jar").write_text("built again")
+    assert code.sort([tmp_path / "module.jar"]) == ([tmp_path / "module.jar"], [])
+
+
+def test_other_files_below_src_count_but_for_what_git_ignores(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / ".gitignore").write_text("*.log\n")
+    source = tmp_path / "src"
+    code = Code(tmp_path, source, ["python", "src/app.py"])
+    files = change(source / "app.py", source / "words.json", source / "calls.log")
+    assert code.sort(files) == ([source / "app.py"], [source / "words.json"])
