@@ -31,6 +31,10 @@ def schema(
         ),
     ] = False,
     write: Annotated[bool, typer.Option("--write", help=f"Write it to {COMMITTED}.")] = False,
+    breaking: Annotated[
+        bool,
+        typer.Option("--breaking", help="With --write: take a change that breaks callers as well."),
+    ] = False,
     timeout: Timeout = None,
     port: Port = None,
     env: Env = None,
@@ -39,11 +43,16 @@ def schema(
     """Print exactly what the SDK posts to Foundry.
 
     Foundry registers every function as version 0.0.0 and overwrites it, so a change breaks callers
-    at once. Commit schema.json, and let --diff guard it.
+    at once. Commit schema.json, and let --diff guard it. --write refuses a change that breaks
+    callers, unless --breaking says that they change with it.
     """
     if diff and write:
         raise CmError(
             "Both --diff and --write were given", fix="Give one of them.", exit_code=USAGE
+        )
+    if breaking and not write:
+        raise CmError(
+            "--breaking goes with --write", fix="cm schema --write --breaking", exit_code=USAGE
         )
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
@@ -51,6 +60,8 @@ def schema(
     before = read_committed(committed) if diff else []
     start = session.Start(project, command or [], port=port, timeout=timeout)
     after = terminal.run(session.posted_schemas(start, at_server=not command))
+    if write and not breaking and committed.exists():
+        _check_compatible(_read(committed), after)
     if write:
         replace_text(committed, json.dumps(after, indent=2) + "\n")
         say(f"Wrote {COMMITTED}", "green")
@@ -84,6 +95,21 @@ def read_committed(committed: Path) -> list[Any]:
     return list(schemas)
 
 
+def _check_compatible(before: list[Any], after: list[Any]) -> None:
+    """Raise the `CmError` of changes that break callers: nobody writes them down by the way."""
+    found = [text for breaks, text in changes(before, after) if breaks]
+    if found:
+        count = "1 change breaks" if len(found) == 1 else f"{len(found)} changes break"
+        raise CmError(
+            f"{count} callers, so {COMMITTED} stays as it is",
+            where=found[0],
+            fix="Leave that function, and give the new one another name. If every caller changes "
+            "with it: cm schema --write --breaking",
+            code="Breaking",
+            details="\n".join(found[1:]) or None,
+        )
+
+
 def _show_changes(found: list[tuple[bool, str]]) -> None:
     if not found:
         say(f"The module posts what {COMMITTED} says", "green")
@@ -93,11 +119,10 @@ def _show_changes(found: list[tuple[bool, str]]) -> None:
             f"{'breaks callers' if breaking else 'compatible':15} {text}",
             "red" if breaking else "yellow",
         )
-    breaking_count = sum(breaking for breaking, _ in found)
-    say_next(
-        "cm schema --write",
-        f"accepts this, once {'the callers are changed' if breaking_count else 'it is meant'}",
-    )
+    if any(breaking for breaking, _ in found):
+        say_next("cm schema --write --breaking", "accepts this, where every caller changes with it")
+    else:
+        say_next("cm schema --write", "accepts this, once it is meant")
     raise typer.Exit(FAILURE)
 
 

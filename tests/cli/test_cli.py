@@ -57,6 +57,7 @@ MISTAKES = [
     (["call", "search", "--json", '{"partition": "x", "query": "", "limit": 1}'], 1, 'error: There is no partition "x".'),
     (["event", "serch"], 2, 'fix:   Did you mean "search"?'),
     (["schema", "--diff"], 2, "fix:   Write it and commit it: cm schema --write"),
+    (["schema", "--breaking"], 2, "fix:   cm schema --write --breaking"),
     (["schema", "--diff", "--write"], 2, "error: Both --diff and --write were given"),
     (["serve", "-C", "nowhere"], 2, "error: There is no folder"),
     (["serve", "-C", "events"], 2, "fix:   Give the command that runs it after --"),
@@ -136,6 +137,13 @@ def test_schema_diff_tells_what_breaks_callers(blank: Path) -> None:
     done = cm(blank, "schema", "--diff")
     assert done.returncode == 1
     assert "breaks callers  process: event.limit is new (integer, required)" in done.stderr
+    before = (blank / "schema.json").read_text()
+    done = cm(blank, "schema", "--write")
+    assert done.returncode == 1
+    assert "error: 1 change breaks callers, so schema.json stays as it is" in done.stderr
+    assert (blank / "schema.json").read_text() == before
+    assert cm(blank, "schema", "--write", "--breaking").returncode == 0
+    assert cm(blank, "schema", "--diff").returncode == 0
 
 
 STRING, INTEGER = {"type": "string", "string": {}}, {"type": "integer", "integer": {}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Index:
         self.login = login
         self.wheels: dict[str, dict[str, bytes]] = {}
         self.port = 0
+        self.origin = "http://127.0.0.1"
 
     def add(self, name: str, version: str, *needs: str) -> None:
         """Publish a version."""
@@ -41,7 +43,7 @@ class Index:
     @property
     def url(self) -> str:
         """Its address, without a login."""
-        return f"http://127.0.0.1:{self.port}/simple"
+        return f"{self.origin}:{self.port}/simple"
 
     @property
     def url_with_login(self) -> str:
@@ -64,8 +66,8 @@ class Index:
 
 
 @contextmanager
-def serving(index: Index) -> Iterator[Index]:
-    """Serve an index until the end of the block."""
+def serving(index: Index, certificate: ssl.SSLContext | None = None) -> Iterator[Index]:
+    """Serve an index until the end of the block; with a certificate, by https at `localhost`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -93,6 +95,9 @@ def serving(index: Index) -> Iterator[Index]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     index.port = server.server_address[1]
+    if certificate is not None:
+        server.socket = certificate.wrap_socket(server.socket, server_side=True)
+        index.origin = "https://localhost"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

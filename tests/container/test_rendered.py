@@ -19,6 +19,7 @@ import pytest
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
 from foundry_cm.image.launch import launcher
+from foundry_cm.image.lock import lock
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.module.project import Project
 from foundry_cm.testing import _Log
@@ -39,6 +40,8 @@ def module(request: pytest.FixtureRequest, render: Render) -> Path:
     folder = render(module_name="parts-search", python_version="3.13", multi_stage=request.param)
     for name in (".env", "private.pem", "sources.local.toml"):
         (folder / "src" / name).write_text("canary\n")
+    if request.param:
+        lock.write(Project.read(folder), base=False)
     # As a umask of 077 leaves them.
     for path in [folder / "src", *(folder / "src").rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)

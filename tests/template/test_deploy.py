@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from allpairspy import AllPairs
 
-from tests.conftest import Render
+from foundry_cm.cli import VERBS
+from tests.conftest import REPOSITORY, Render
 
 CHOICES: dict[str, list[Any]] = {
     "example": ["search", "blank", "embedding", "yolo"],
@@ -48,12 +49,111 @@ def row(text: str, setting: str) -> str:
     return line.split("|")[2].strip()
 
 
+# Between them they have every line of the page.
+PAGES: list[dict[str, Any]] = [
+    {"ci": "github", "permissions": "application", "min_replicas": 1, "sources": ["Api"]},
+    {"ci": "gitlab", "example": "blank", "cm_from": "index"},
+    {"example": "embedding", "weights_strategy": "downloaded", "weights_source": "Hub"},
+    {
+        "example": "embedding",
+        "weights_strategy": "downloaded",
+        "weights_origin": "foundry",
+        "ci": "github",
+        "gpu": "l4",
+    },
+    {"execution_mode": "pipeline", "outputs": "{result: stream}", "ci": "gitlab"},
+    {"execution_mode": "pipeline", "example": "yolo", "weights_strategy": "downloaded"},
+]
+FIGURE = re.compile(
+    r"\b(?:[\d.,]+|one|five)[ -](?:minutes?|hours?|days?|seconds?|MB|GB|GiB|vCPU)\b|\b0\.\d+\b"
+)
+
+
+@pytest.fixture(scope="module")
+def pages(render: Render) -> list[str]:
+    return [deploy(render, **answers) for answers in PAGES]
+
+
+def claims() -> list[tuple[str, str, str]]:
+    """What the page says of Foundry, its source and its mark, as docs/deployment.md has them."""
+    lines = (REPOSITORY / "docs/deployment.md").read_text().splitlines()
+    rows = [
+        re.fullmatch(r"\| `(.+)` \| ([^|`]*(?:`[^`]*`)?[^|`]*) \| ?(.*) ?\|", line)
+        for line in lines
+    ]
+    return [(row[1], row[2], row[3].strip()) for row in rows if row]
+
+
+def test_each_claim_has_its_source_and_stands_in_a_page(pages: list[str]) -> None:
+    found = claims()
+    assert len(found) > 35
+    assert [claim for claim, _, _ in found if not any(claim in page for page in pages)] == []
+    assert [claim for claim, source, _ in found if len(source) < 8] == []
+    # The page marks what is not documented, in the claim itself.
+    assert [claim for claim, _, mark in found if mark not in claim] == []
+
+
+def test_no_figure_stands_in_a_page_without_a_source(pages: list[str]) -> None:
+    known = " ".join(claim for claim, _, _ in claims())
+    ours = {"4 GB"}
+    for page in pages:
+        prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+        assert set(FIGURE.findall(prose)) - set(FIGURE.findall(known)) - ours == set()
+
+
+def test_each_step_is_ticked_off_and_its_commands_are_those_of_cm(pages: list[str]) -> None:
+    for page in pages:
+        for title in re.findall(
+            r"^## (\d\. (?!Plug|Scale).*|The next .*|Each .*)$", page, re.MULTILINE
+        ):
+            section = page.split(f"## {title}")[1].split("\n## ")[0]
+            assert "- [ ] " in section, title
+        verbs = set(re.findall(r"\bcm ([a-z]+)", page)) - {"is", "gets"}
+        assert verbs <= set(VERBS)
+
+
+def test_the_first_commit_comes_before_what_needs_one(pages: list[str]) -> None:
+    for page in pages:
+        first = page.index("git init -b main")
+        assert first < page.index("cm publish")
+        if "cm weights verify" in page:
+            assert page.index("cm weights pull") < page.index("cm weights verify")
+        if "cm schema --diff" in page:
+            assert first < page.index("cm schema --write") < page.index("cm schema --diff")
+        assert page.index("cm publish --dry-run") < page.index("read -rs TOKEN")
+
+
+def test_the_table_of_sources_has_all_that_the_module_reaches(
+    render: Render, pages: list[str]
+) -> None:
+    application, _, weights, dataset, stream, media = pages
+    assert (
+        "| `Hub` | rest | the host in `weights.lock`, and `*.hf.co` for large files | none by name |"
+        in weights
+    )
+    own = "| any name | rest, for `https://HOST`, with the host of your Foundry | that host |"
+    assert all(own in page for page in (application, dataset, stream, media))
+    assert "| any name | rest | the host in `weights.lock` | none: no code names it |" in media
+    for page in pages:
+        assert ("### Sources" in page) == (row(page, "Sources") != "none")
+        assert ("it calls nothing outside" in page) == (row(page, "Sources") == "none")
+
+
+def test_code_repositories_get_all_that_the_image_gets(pages: list[str]) -> None:
+    for page, answers in zip(pages, PAGES, strict=True):
+        route = page.split("### Or let Foundry build it")[1].split("## 3.")[0]
+        has_model = answers.get("example") in ("embedding", "yolo")
+        assert ("`weights.lock` beside `app.py`" in route) == has_model
+        assert ("`requirements-template-torch.txt`" in route) == has_model
+
+
 @pytest.mark.parametrize("answers", MATRIX, ids=str)
 def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
     low, high = answers["replicas"]
     given = {key: value for key, value in answers.items() if key != "replicas"}
     on_gpu = answers["example"] in ("embedding", "yolo") and answers["gpu"] != "none"
     text = deploy(render, min_replicas=low, max_replicas=high, **given)
+    assert ("### Sources" in text) == (row(text, "Sources") != "none")
     assert BLANK.findall(text) == []
     assert "\n\n\n" not in text
     assert text.count("```") % 2 == 0
@@ -75,8 +175,8 @@ def test_the_event_for_the_query_panel_is_the_sample_event(render: Render, examp
 def test_sources_are_listed_with_the_order_of_their_import(render: Render) -> None:
     text = deploy(render, sources=["Api", {"name": "Erp", "kind": "generic", "secrets": ["user"]}])
     assert "**stop, import, start**" in text
-    assert "| `Api` | rest | none by name |" in text
-    assert "| `Erp` | generic | `user` |" in text
+    assert "| `Api` | rest | its own address | none by name |" in text
+    assert "| `Erp` | generic | its own address | `user` |" in text
     assert row(text, "Sources") == "`Api`, `Erp`"
 
 
@@ -109,6 +209,8 @@ REFUSED = [
     ({"min_replicas": 2, "max_replicas": 1}, "at least min_replicas (2)"),
     ({"max_replicas": 0}, "Give 1 or more, and at least min_replicas"),
     ({"concurrency_limit": 0}, "Give 1 or more, not 0."),
+    ({"base_image": "registry.acme.com/python:3.13"}, "Write the name without a tag"),
+    ({"base_image": "python\nRUN id"}, "Write the name without a tag"),
     ({"enrollment_host": "https://acme.palantirfoundry.com"}, "Write the host without https://"),
     ({"enrollment_host": "acme.palantirfoundry.com\n"}, "Write the host without https://"),
 ]

@@ -111,6 +111,27 @@ def test_nothing_newer_proposes_nothing(remote: Remote) -> None:
     assert remote.branches() == ["main"]
 
 
+def test_newer_packages_are_proposed_once_where_they_are_locked(remote: Remote) -> None:
+    remote.run()
+    git(remote.module, "merge", "-q", "template-update-v1001.0.0")
+    lock, cm = remote.module / "requirements.lock", Path(remote.environment["HOME"]) / "bin/cm"
+    lock.write_text("parts==1.0\n")
+    commit(remote.module, "locked")
+    git(remote.module, "push", "-q", "origin", "main")
+    cm.write_text(
+        '#!/bin/sh\n[ "$*" = "lock --upgrade" ] && echo "parts==2.0" > requirements.lock\n'
+    )
+    cm.chmod(0o755)
+    remote.run()
+    (branch,) = set(remote.branches()) - {"main", "template-update-v1001.0.0"}
+    assert branch.startswith("lock-update-")
+    assert git(remote.bare, "show", f"{branch}:requirements.lock") == "parts==2.0\n"
+    assert git(remote.bare, "diff", "--name-only", "main", branch).split() == ["requirements.lock"]
+    git(remote.module, "branch", "-q", "-D", branch)
+    remote.run()
+    assert len(remote.branches()) == 3
+
+
 def test_conflict_is_proposed_with_its_place(remote: Remote) -> None:
     dockerfile = remote.module / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("WORKDIR /app", "WORKDIR /mine"))

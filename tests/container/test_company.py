@@ -1,0 +1,106 @@
+"""A module in a company: base image, packages and certificates come from its own servers alone."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from foundry_cm.image.build import Report, build
+from foundry_cm.image.engines import Buildah, Secret
+from foundry_cm.image.lock import lock
+from foundry_cm.module.project import Project
+from tests.conftest import Render
+from tests.container.index import Index, serving
+from tests.containers import NAMES, REPOSITORY, TOKEN, Registry, buildah
+
+pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.usefixtures("containers")]
+LOGIN = "reader:canary-index-token"
+LOOK = """
+import glob, os, ssl
+ssl.create_default_context().load_verify_locations(os.environ["REQUESTS_CA_BUNDLE"])
+names = [name[0][1] for ca in ssl.create_default_context().get_ca_certs() for name in ca["subject"]]
+print("ours" if "Company" in names else names, glob.glob("/app/requirements-dev*"))
+"""
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[Path]:
+    """A folder with the login of the registry, a pip.conf for the index, and the company's CA."""
+    folder = tmp_path_factory.mktemp("company")
+    ca, context = trustme.CA(organization_name="Company"), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    ca.cert_pem.write_to_path(folder / "company.crt")
+    login = ("login", "--authfile", str(folder / "auth.json"), "--username", REPOSITORY)
+    buildah(*login, "--password", TOKEN, registry.host)
+    mirrored = f"docker://{registry.host}/mirror/python:3.13-slim"
+    buildah("push", "--quiet", "--authfile", str(folder / "auth.json"), NAMES[0], mirrored)
+    # The tests' own settings mount the certificates of this machine, where the image has its own.
+    (folder / "containers.conf").write_text('[containers]\nnetns = "host"\n')
+    both = (folder / "company.crt").read_text() + (registry.folder / "ca.pem").read_text()
+    (folder / "both.pem").write_text(both)
+    with serving(Index(LOGIN), context) as index, pytest.MonkeyPatch.context() as patch:
+        index.add("parts", "1.0")
+        (folder / "pip.conf").write_text(f"[global]\nindex-url = {index.url_with_login}\n")
+        for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+            patch.delenv(name)
+        patch.setenv("REGISTRY_AUTH_FILE", str(folder / "auth.json"))
+        patch.setenv("CONTAINERS_CONF", str(folder / "containers.conf"))
+        patch.setenv("SSL_CERT_FILE", str(folder / "both.pem"))
+        patch.setenv("PIP_CONFIG_FILE", str(folder / "pip.conf"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def module(render: Render, registry: Registry, company: Path) -> Path:
+    """A module that asks the company alone, locked."""
+    folder = render(
+        module_name="parts-search",
+        base_image=f"{registry.host}/mirror/python",
+        company_ca=True,
+    )
+    (folder / "requirements.txt").write_text("parts>=1\n")
+    (folder / "certs").mkdir()
+    (folder / "certs/company.crt").write_text((company / "company.crt").read_text())
+    lock.write(Project.read(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(module: Path, company: Path) -> Report:
+    secret = Secret.parse(f"id=pip-conf,src={company / 'pip.conf'}")
+    return build(module, f"localhost/cm-test-company-{os.getpid()}:1", Buildah(), secrets=[secret])
+
+
+def test_an_image_is_locked_and_built_from_what_the_company_serves(
+    module: Path, registry: Registry, built: Report
+) -> None:
+    first = (module / "Dockerfile").read_text().splitlines()[0]
+    assert first.startswith(
+        f"FROM --platform=linux/amd64 {registry.host}/mirror/python:3.13-slim@sha256:"
+    )
+    assert "parts==1.0" in (module / lock.LOCK).read_text()
+    assert [finding.what for finding in built.findings] == []
+
+
+def test_the_login_of_the_index_is_in_no_layer(built: Report, tmp_path: Path) -> None:
+    buildah("push", "--quiet", "--disable-compression", built.image.ref, f"dir:{tmp_path}")
+    assert all(b"canary-index-token" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_the_certificates_of_the_company_are_trusted_at_run_time(built: Report) -> None:
+    name = f"cm-test-company-{os.getpid()}"
+    container = Buildah().container(built.image, name, command=("python", "-c", LOOK))
+    for command in container.before:
+        command.run()
+    try:
+        done = subprocess.run(container.run.argv, capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == "ours []", done.stderr
+    finally:
+        for command in container.after:
+            command.run()
