@@ -57,11 +57,12 @@ def schema(
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
     committed = project.folder / COMMITTED
-    before = read_committed(committed) if diff else []
+    guarded = write and not breaking and committed.exists()
+    before = read_committed(committed) if diff or guarded else []
     start = session.Start(project, command or [], port=port, timeout=timeout)
     after = terminal.run(session.posted_schemas(start, at_server=not command))
-    if write and not breaking and committed.exists():
-        _check_compatible(_read(committed), after)
+    if guarded:
+        _check_compatible(before, after)
     if write:
         replace_text(committed, json.dumps(after, indent=2) + "\n")
         say(f"Wrote {COMMITTED}", "green")
@@ -89,7 +90,7 @@ def read_committed(committed: Path) -> list[Any]:
         raise CmError(
             f"{COMMITTED} is not what cm schema --write writes",
             where=str(committed),
-            fix="Write it anew: cm schema --write",
+            fix="Write it again: cm schema --write --breaking",
             exit_code=USAGE,
         ) from None
     return list(schemas)
