@@ -12,6 +12,8 @@ from foundry_cm.errors import CmError
 from foundry_cm.module import code, tracebacks
 
 _PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?")
+# How `multiprocessing` begins the traceback of a worker.
+ORPHAN = re.compile(r"Process \w+-\d+:")
 _LAST_LINES = 5
 _START = 'end the file with: if __name__ == "__main__": start_compute_module()'
 _CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"}
@@ -37,6 +39,7 @@ def death(
     declared: bool,
 ) -> CmError:
     """The error of a process that ended with a status; `declared`: it had declared its functions."""
+    lines = _of_the_program(lines)
     how = f"exited with code {status}"
     if status is not None and status < 0:
         how = f"was killed by {signal_name(-status)}"
@@ -98,6 +101,15 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
 def is_python(command: Sequence[str]) -> bool:
     """Whether a command runs Python, by itself or through another program."""
     return any(_PYTHON.fullmatch(Path(word).name) or word.endswith(".py") for word in command)
+
+
+def _of_the_program(lines: Sequence[str]) -> Sequence[str]:
+    """The lines without those of workers that lost their pool when the program ended."""
+    begins = (number for number, line in enumerate(lines) if ORPHAN.fullmatch(line))
+    for number in begins:
+        if any(line.startswith("BrokenPipeError: ") for line in lines[number:]):
+            return lines[:number]
+    return lines
 
 
 def last_lines(lines: Sequence[str]) -> list[str]:

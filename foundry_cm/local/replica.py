@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import signal
 import subprocess
 import sys
@@ -27,8 +26,6 @@ _KEPT_LINES = 200
 _LONGEST_LINE = 65536
 _BETWEEN_READS = 0.005
 _STACK_TRIES = 40
-# How `multiprocessing` begins the traceback of a worker.
-_ORPHAN = re.compile(r"Process \w+-\d+:")
 # The main thread of a module with the SDK's default pool, and the three of `multiprocessing.pool.Pool`.
 _POOL_THREADS = 4
 
@@ -315,7 +312,7 @@ class Replica:
     def _take(self, texts: list[str]) -> None:
         shown = []
         for text in texts:
-            if self._hidden is None and _ORPHAN.fullmatch(text) and not self.alive:
+            if self._hidden is None and deaths.ORPHAN.fullmatch(text) and self._ends:
                 # All that comes from here on is of workers whose pool is gone, and says only that.
                 self._hidden = []
             if self._hidden is None:
@@ -325,6 +322,11 @@ class Replica:
         self._output += shown
         if shown:
             self._on_lines(self.index, shown)
+
+    @property
+    def _ends(self) -> bool:
+        # A process that is about to end has closed its pipes before it is seen to be gone.
+        return self._stopping or self._killed or not self.alive
 
     def _explain_death(self) -> CmError:
         status = self._process.returncode if self._process else None

@@ -64,6 +64,17 @@ def test_traceback_before_a_kill_is_not_its_reason(app: Path) -> None:
     assert error.where is None
 
 
+def test_workers_that_lost_their_pool_are_no_reason(app: Path) -> None:
+    lines = [
+        "loading",
+        "Process ForkPoolWorker-1:",
+        HEAD.strip(),
+        "BrokenPipeError: [Errno 32] Broken pipe",
+    ]
+    error = deaths.death(-9, lines, ["python", "app.py"], app.parent, declared=True)
+    assert error.what == "The module was killed by SIGKILL: loading"
+
+
 def test_crash_names_the_line_of_the_thread_that_crashed(app: Path) -> None:
     dump = (
         "Fatal Python error: Segmentation fault\n\nThread 0x01 (most recent call first):\n"
