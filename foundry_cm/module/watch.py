@@ -39,7 +39,8 @@ async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list
         async for changes in awatch(
             folder,
             watch_filter=Sources(),
-            stop_event=stop,
+            # Its own: it sets the event when it is cancelled, and others wait for `stop`.
+            stop_event=asyncio.Event(),
             debounce=300,
             step=50,
             rust_timeout=int(_LOOK_SECONDS * 1000),
@@ -47,7 +48,7 @@ async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list
         ):
             if changes:
                 yield sorted({Path(path) for _, path in changes})
-            if _identity(folder) != watched:
+            if stop.is_set() or _identity(folder) != watched:
                 break
         # What changed before it is watched again is not told, so all of it counts as changed.
         if not stop.is_set() and (files := _sources(folder)):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,17 @@ def test_module_that_writes_beside_itself_is_not_started_anew(folder: Path) -> N
         server.wait_for("app.py changed: starting the module anew")
         server.wait_for("next: cm call", times=2)
         assert cm(folder, "call", "add", "--json", '{"x": 2, "y": 3}').stdout == "6\n"
+
+
+def test_server_that_is_told_to_stop_lets_a_call_end(folder: Path) -> None:
+    body = UNTYPED.replace(
+        "    return", '    open("called", "w").close()\n    time.sleep(2)\n    return'
+    )
+    (folder / "app.py").write_text(HEAD + body + THREADS)
+    with serving(folder, *MODULE) as server, ThreadPoolExecutor(1) as threads:
+        call = threads.submit(cm, folder, "call", "add", "--json", '{"x": 2, "y": 3}')
+        while not (folder / "called").exists():
+            time.sleep(0.05)
+        server.stop(signal.SIGINT)
+        assert (call.result().returncode, call.result().stdout) == (0, "5\n")
+        assert "stopping once 1 call is answered, in 30 s at most" in server.output
