@@ -89,10 +89,15 @@ def remote(request: Any, next_version: Path, tmp_path: Path) -> Remote:
 
 
 def test_newer_template_is_proposed_once(remote: Remote) -> None:
+    # As cm lock leaves it: the update changes the line that comes next.
+    dockerfile = remote.module / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("-slim", f"-slim@sha256:{'0' * 64}"))
+    commit(remote.module, "locked")
     remote.run()
     assert remote.branches() == ["main", "template-update-v1001.0.0"]
     proposed = git(remote.bare, "show", "template-update-v1001.0.0:Dockerfile")
-    assert "LABEL next=version" in proposed
+    assert "LABEL next=version" in proposed and "-slim@sha256:" in proposed
+    assert "<<<<<<<" not in proposed
     if remote.platform == "github":
         assert "Update the template to v1001.0.0" in remote.log.read_text().splitlines()
     before = git(remote.bare, "rev-parse", "template-update-v1001.0.0")
