@@ -219,13 +219,12 @@ def test_note_of_any_content_is_no_traceback(tmp_path: Path) -> None:
 @UNIX
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "folder that is a link"])
 def test_note_that_is_no_plain_file_is_not_read(tmp_path: Path, kind: str) -> None:
-    assert sys.platform != "win32"
     module, place = tmp_path / "module", tmp_path / "module/.cm"
     module.mkdir()
     target = place if kind == "folder that is a link" else place / "serve.json"
     if target != place:
         place.mkdir(0o700)
-    if kind == "pipe":
+    if kind == "pipe" and sys.platform != "win32":
         os.mkfifo(target)
     elif kind == "folder":
         target.mkdir()
