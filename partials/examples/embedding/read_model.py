@@ -3,7 +3,7 @@ def read_model() -> "SentenceTransformer":
     folder = weights_folder()
     with timed("import"):
         from sentence_transformers import SentenceTransformer
-    with timed("load"), or_end("the model"):
+    with timed("load"), or_end("its files"):
         model = SentenceTransformer(str(folder), device=pick_device(), local_files_only=True)
     with timed("warm-up"):
         one, two = model.encode(["1", "2"], show_progress_bar=False)

@@ -1,13 +1,20 @@
+def prompt_of(*names: str) -> str:
+    """What the model wants before a text: the first of these prompts that its configuration fills.
+
+    encode_document() itself is content with its own empty "document", where a model calls it "passage".
+    """
+    return next((prompt for name in names if (prompt := MODEL.prompts.get(name))), "")
+
+
 def beginning(text: str) -> str:
     """As much of a text as its tokenizer gets, which would spend seconds on what the model never reads."""
     tokens = MODEL.max_seq_length or MOST_CHARACTERS
     return text[: int(min(tokens * CHARACTERS_PER_TOKEN, MOST_CHARACTERS))]
 
 
-def is_too_long(text: str, *prompts: str) -> bool:
-    """Whether the model reads only the beginning of a text, behind the first of these prompts it has."""
+def is_too_long(text: str, prompt: str) -> bool:
+    """Whether the model reads only the beginning of a text behind its prompt."""
     limit = MODEL.max_seq_length
-    prompt = next((MODEL.prompts[name] for name in prompts if MODEL.prompts.get(name)), "") or ""
     read = prompt + beginning(text)
     if len(read) < len(prompt + text):
         return True
