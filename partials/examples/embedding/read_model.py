@@ -3,6 +3,8 @@ def read_model() -> "SentenceTransformer":
     folder = weights_folder()
     with timed("import"):
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+    disable_progress_bar()
     with timed("load"), or_end("its files"):
         model = SentenceTransformer(str(folder), device=pick_device(), local_files_only=True)
     with timed("warm-up"):
