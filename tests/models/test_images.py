@@ -245,6 +245,16 @@ def test_a_caller_adds_no_query_to_a_source(images: Any, path: str) -> None:
     assert str(refused.value) == "the path has more in it than folders and a name"
 
 
+def test_the_headers_of_a_source_go_to_no_other_host(images: Any, cameras: Upstream) -> None:
+    port = cameras.url.rpartition(":")[2].partition("/")[0]
+    cameras.redirects["/base/cameras/moved"] = f"https://127.0.0.1:{port}/base/cameras/1/latest"
+    before = len(cameras.authorizations)
+    with pytest.raises(images.ImageError) as refused:
+        images.read_image("source", "cameras", "moved")
+    assert str(refused.value) == "the Source redirects to another host"
+    assert len(cameras.authorizations) == before + 1
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
