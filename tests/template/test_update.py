@@ -230,7 +230,12 @@ GIVEN_UNASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "weights_origin": "foundry",
             "weights_dataset": "ri.foundry.main.dataset.1",
             "weights_branch": "release",
+            "torch_index": "https://mirror.example.org/pytorch/{build}",
         },
+    ),
+    (
+        {"example": "embedding", "gpu": "l4"},
+        {"weights_origin": "folder", "weights_folder": "/mnt/models/e5", "torch_index": ""},
     ),
     (
         {"execution_mode": "pipeline", "example": "yolo"},
