@@ -1,8 +1,7 @@
 """Drawings of squares and circles, and a YOLO that learns to find them.
 
 As a program, inside a Python that has ultralytics: `shapes.py train FOLDER` writes FOLDER/shapes.pt,
-`shapes.py predict CHECKPOINT CONFIDENCE IMAGE ...` prints what ultralytics finds, as JSON;
-`shapes.py untrained NAME CHECKPOINT` writes a model that has learned nothing, such as yolo11n-cls.
+`shapes.py predict CHECKPOINT CONFIDENCE IMAGE ...` prints what ultralytics finds, as JSON.
 """
 
 from __future__ import annotations
@@ -129,18 +128,9 @@ def predict(checkpoint: Path, confidence: float, images: list[Path]) -> None:
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 
-def untrained(name: str, checkpoint: Path) -> None:
-    """Write a model of another task, which ultralytics describes by a name."""
-    from ultralytics import YOLO
-
-    YOLO(f"{name}.yaml").save(checkpoint)
-
-
 if __name__ == "__main__":
     verb, *words = sys.argv[1:]
     if verb == "train":
         train(Path(words[0]))
-    elif verb == "untrained":
-        untrained(words[0], Path(words[1]))
     else:
         predict(Path(words[0]), float(words[1]), [Path(word) for word in words[2:]])

@@ -15,7 +15,7 @@ from PIL import Image
 from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
-from tests.models import debian_torch
+from tests.models import debian_torch, untrained
 from tests.models.conftest import check_rendered, pull_weights
 from tests.models.hub import Hub
 from tests.models.shapes import draw, inline
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_another_task_is_refused_at_the_start(
 ) -> None:
     checkpoint = tmp_path / "other" / "other.pt"
     checkpoint.parent.mkdir()
-    command = [debian_torch.python(), inspect.getfile(draw), "untrained", name, checkpoint]
+    command = [debian_torch.python(), untrained.__file__, name, checkpoint]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=tmp_path)
     folder = render(
         example="yolo",
