@@ -134,6 +134,7 @@ def test_replica_downloads_before_it_serves(
     with Foundry(copied("downloaded"), [sys.executable, "src/app.py"]) as foundry:
         assert foundry.call("search", {"query": "pump", "limit": 1})[0]["partition"] == "pumps"
     assert "answered 503" in foundry.output
+    assert "stamina" not in foundry.output
     assert re.search(r"Weights: [89]\d\.\d MB of 9\d\.\d MB", foundry.output)
     assert re.search(r"Weights: 9\d\.\d MB in \d+\.\d s, verified, in ", foundry.output)
     hub.requests.clear()
