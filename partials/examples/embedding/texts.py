@@ -21,7 +21,7 @@ def is_too_long(text: str, prompt: str) -> bool:
     # A token has at least one character, so most texts need no count of their tokens.
     if limit is None or len(read) < limit - 1:
         return False
-    return len(MODEL.tokenizer(read, truncation=False)["input_ids"]) > limit
+    return len(MODEL.tokenizer(read, verbose=False)["input_ids"]) > limit
 
 
 def shortest(vector: "np.ndarray[tuple[int], np.dtype[np.float32]]") -> list[float]:
