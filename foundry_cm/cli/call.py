@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -13,12 +14,16 @@ import typer
 
 from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_json
+from foundry_cm.cli.files import with_files
 from foundry_cm.cli.note import running_panel
 from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module.events import parse_event
 from foundry_cm.module.project import Project
+
+# A call that takes longer says what it waits for.
+_SILENT_SECONDS = 2.0
 
 
 def call(
@@ -34,18 +39,23 @@ def call(
         str | None,
         typer.Option("--json", help="The event itself, as JSON."),
     ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option("--file", help="FIELD=PATH: put a file into the event as base64; repeatable."),
+    ] = None,
     timeout: Timeout = None,
     port: Port = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
-    """Call a function and print its result as JSON.
+    """Call a function and print its result as JSON; a terminal shows the beginning of a long vector.
 
     Uses the module that cm serve runs in this folder, or starts the module for this one call.
     """
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
     value, where = _event(project, function, event, text)
+    value = with_files(value, files or [])
     try:
         panel = None if command else running_panel(project.folder)
         if panel:
@@ -64,13 +74,20 @@ async def _ask_panel(panel: str, function: str, event: Any, timeout: float | Non
     path = f"/api/functions/{quote(function, safe='')}/invoke"
     if timeout is not None:
         path += f"?timeout={timeout}"
-    answer = await session.ask(panel, "POST", path, json.dumps(event).encode())
+    asking = asyncio.create_task(session.ask(panel, "POST", path, json.dumps(event).encode()))
+    done, _ = await asyncio.wait({asking}, timeout=_SILENT_SECONDS)
+    if not done:
+        say(
+            "Waiting for the module of cm serve, which starts or works: its log says at what", "dim"
+        )
+    answer = await asking
     say(f"{function} answered in {milliseconds(answer['milliseconds'] / 1000)}", "green")
     return answer["result"]
 
 
 async def _start_and_call(start: session.Start, function: str, event: Any) -> Any:
     began = time.perf_counter()
+    say("Starting the module for this call", "dim")
     async with start.foundry(terminal.Output()) as foundry:
         await foundry.ready()
         ready = time.perf_counter() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,8 @@ from rich.segment import Segment
 from rich.text import Text
 
 from foundry_cm.errors import CmError, annotation, printable
+
+_SHOWN_NUMBERS = 16
 
 
 class Screen(Console):
@@ -39,13 +42,33 @@ err = Screen(stderr=True)
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON on standard output; what acts on a terminal is escaped as JSON does it."""
+    """Print a value as JSON on standard output; what acts on a terminal is escaped as JSON does it.
+
+    A terminal shows the beginning of each long list of numbers, and what is piped on has all of it.
+    """
+    if sys.stdout.isatty() and (shown := _shortened(value)) is not value:
+        say("Long lists of numbers are shortened here, and whole in a pipe or a file", "dim")
+        value = shown
     text = printable(json.dumps(value, indent=2, ensure_ascii=False), lines=True)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = printable(json.dumps(value, indent=2), lines=True)
     sys.stdout.write(text + "\n")
+
+
+def _shortened(value: Any) -> Any:
+    """The value with the first few numbers of each long list of them; the same object if it has none."""
+    if isinstance(value, dict):
+        shorter: Any = {key: _shortened(item) for key, item in value.items()}
+        return shorter if any(shorter[key] is not value[key] for key in value) else value
+    if not isinstance(value, list):
+        return value
+    if len(value) > _SHOWN_NUMBERS and all(type(item) in (int, float) for item in value):
+        first = ", ".join(map(str, value[:3]))
+        return f"{first}, ... ({len(value):,} numbers)"
+    shorter = list(map(_shortened, value))
+    return shorter if any(map(operator.is_not, shorter, value)) else value
 
 
 def say(text: str, style: str | None = None) -> None:

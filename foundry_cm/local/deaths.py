@@ -16,6 +16,8 @@ _PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?")
 ORPHAN = re.compile(r"Process \w+-\d+:")
 _LAST_LINES = 5
 _START = 'end the file with: if __name__ == "__main__": start_compute_module()'
+# By SIGKILL: a process, and a container as its engine reports it.
+_KILLED = (-9, 128 + 9)
 _CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"}
 
 
@@ -43,6 +45,8 @@ def death(
     how = f"exited with code {status}"
     if status is not None and status < 0:
         how = f"was killed by {signal_name(-status)}"
+    if status in _KILLED:
+        how += ", as a system does where memory runs out"
     what = f"The module {how}" + ("" if declared else " before it declared its functions")
     if status is not None and status >= 0 and (failure := ending(lines, command, folder)):
         return CmError(

@@ -26,6 +26,8 @@ ELSEWHERE = ", or name another folder in WEIGHTS_CACHE"
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
+# Its own line about each new try says less than ours.
+logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
 class TransientError(Exception):

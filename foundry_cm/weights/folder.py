@@ -89,7 +89,7 @@ class ModelFolder:
             if target.exists() and file.path not in made and not _is(file, target):
                 raise WeightsError(
                     f"models/{file.path} is there already, and not from `cm weights pull`",
-                    "move it elsewhere, or delete it if nobody needs it",
+                    "move it elsewhere",
                     str(self.path / file.path),
                 )
         for file in arrived:
@@ -130,7 +130,7 @@ class ModelFolder:
         if path.is_symlink():
             raise WeightsError(
                 f"{path} is a link, and may lead out of the module",
-                "remove it; only models itself can be a link",
+                "move it elsewhere; only models itself can be a link",
                 str(path),
             )
 

@@ -5,6 +5,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -19,11 +20,27 @@ CONNECT_AND_READ_SECONDS = (10, 30)
 
 
 class Session(requests.Session):
-    """A session that sends its own credentials or none: never those of ~/.netrc."""
+    """A session that sends its own credentials or none: never those of ~/.netrc.
+
+    It trusts the CA of a company that either of two variables names, since clients differ in which
+    one they read: requests does not know SSL_CERT_FILE, and Python itself knows no other.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.auth = lambda request: request
+
+    def merge_environment_settings(self, *args: Any, **options: Any) -> Any:
+        """What the variables of this process say of proxies and certificates."""
+        settings = super().merge_environment_settings(*args, **options)
+        if settings["verify"] is True and (authority := os.environ.get("SSL_CERT_FILE")):
+            settings["verify"] = authority
+        if isinstance(settings["verify"], str) and not Path(settings["verify"]).exists():
+            raise WeightsError(
+                f"there is no file {settings['verify']} with the CAs to trust",
+                "correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+            )
+        return settings
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
@@ -115,7 +132,7 @@ def _transport_errors(host: str | None) -> Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise WeightsError(
             f"the certificate of {host} is not trusted ({_reason(error)})",
-            "name its CA in REQUESTS_CA_BUNDLE",
+            "name a file with its CA in REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
         ) from None
     except requests.exceptions.ProxyError as error:
         raise TransientError(

@@ -99,6 +99,8 @@ def _origin(entry: dict[str, Any]) -> dict[str, str]:
     origin = {str(key): str(value) for key, value in entry.items()}
     if origin["kind"] == "foundry":
         origin["dataset"], origin["transaction"]  # a KeyError names the one that is missing
+    elif origin["kind"] == "folder":
+        origin["folder"]
     elif problem := url_problem(origin["url"]):
         raise ValueError(f"the url of its origin {problem}")
     return origin

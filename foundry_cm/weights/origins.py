@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -20,8 +20,9 @@ from foundry_cm.weights.content import PICKLES
 from foundry_cm.weights.download import Origin, TransientError, with_retries
 from foundry_cm.weights.https import HttpsOrigin, answer
 from foundry_cm.weights.hub import HubOrigin, hub_endpoint, hub_session
+from foundry_cm.weights.local import FolderOrigin
 from foundry_cm.weights.lock import WeightsError, paths_problem
-from foundry_cm.weights.request import Dataset, Https, HuggingFace, Wanted
+from foundry_cm.weights.request import Dataset, Https, HuggingFace, LocalFolder, Wanted
 
 # What a model in safetensors needs: the tensors, their configuration, its tokenizer.
 USUAL = (".json", ".model", ".safetensors", ".txt")
@@ -63,11 +64,15 @@ def resolve(wanted: Wanted, place: Place) -> Resolved:
         return _on_the_hub(wanted, place)
     if isinstance(wanted, Https):
         return _over_https(wanted)
+    if isinstance(wanted, LocalFolder):
+        return _in_a_folder(wanted, place)
     return _in_a_dataset(wanted, place)
 
 
-def reopen(origin: dict[str, str]) -> Origin:
-    """The way to the files of a lock's origin."""
+def reopen(origin: dict[str, str], module: Path) -> Origin:
+    """The way to the files of the origin in the lock of a module."""
+    if origin["kind"] == "folder":
+        return FolderOrigin(origin["folder"], module)
     if origin["kind"] == "foundry":
         from foundry_cm.weights.dataset import DatasetOrigin
 
@@ -152,6 +157,16 @@ def _over_https(wanted: Https) -> Resolved:
     source = HttpsOrigin(url)
     files = [RemoteFile(name, _size(source, name)) for name in wanted.files]
     return Resolved({"kind": "https", "url": url}, files, source)
+
+
+def _in_a_folder(wanted: LocalFolder, place: Place) -> Resolved:
+    source = FolderOrigin(wanted.folder, place.file.parent)
+    files = [RemoteFile(path, 0) for path in source.listed()]
+    chosen = [
+        RemoteFile(file.path, source.size(file.path))
+        for file in _chosen(files, wanted.files, place, wanted.folder)
+    ]
+    return Resolved({"kind": "folder", "folder": wanted.folder}, chosen, source)
 
 
 def _in_a_dataset(wanted: Dataset, place: Place) -> Resolved:

@@ -74,7 +74,7 @@ def _fill(request: Request, lock: Lock, progress: Progress) -> None:
             missing += (file for file in lock.files if not folder.has(file))
             size = sum(file.size for file in missing)
             check_space(folder.path, size, "")
-            source = reopen(lock.origin)
+            source = reopen(lock.origin, request.folder)
             with progress(size) as report:
                 for file in missing:
                     fetch(file, source, folder.staging, report)
@@ -84,7 +84,7 @@ def _fill(request: Request, lock: Lock, progress: Progress) -> None:
 def _fill_cache(request: Request, lock: Lock, progress: Progress) -> None:
     """Bring the copy that a replica on this machine takes to what the lock says."""
     with progress(lock.size) as report:
-        download(lock, lambda: reopen(lock.origin), cache_folder(), report)
+        download(lock, lambda: reopen(lock.origin, request.folder), cache_folder(), report)
 
 
 def _renew(request: Request, resolved: Resolved, progress: Progress) -> Lock:

@@ -63,9 +63,10 @@ class Https(_Table, frozen=True, kw_only=True, tag="https"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if problem := url_problem(self.url):
-            raise Wrong(
-                "url", f"url {problem}", "Weights travel over https only, from a host and a path."
-            )
+            fix = "Weights travel over https only, from a host and a path."
+            if self.url.startswith(("file:", "/", "~", ".", "\\\\")):
+                fix = 'For a folder or file share, write origin = "folder" and folder = "/path".'
+            raise Wrong("url", f"url {problem}", fix)
         if not self.files or any(re.search(r"[*?\[]", name) for name in self.files):
             raise Wrong(
                 "files",
@@ -81,7 +82,22 @@ class Dataset(_Table, frozen=True, kw_only=True, tag="foundry"):
     branch: Annotated[str, Meta(examples=["master"])]
 
 
-Wanted = HuggingFace | Https | Dataset
+class LocalFolder(_Table, frozen=True, kw_only=True, tag="folder"):
+    """A folder of this machine, or a file share that is mounted here; below the module if relative."""
+
+    folder: Annotated[str, Meta(examples=["/mnt/models/e5-small"])]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strategy == "downloaded":
+            raise Wrong(
+                "strategy",
+                "A replica sees no folder of this machine, so it cannot download from one",
+                'Write strategy = "baked", or choose another origin.',
+            )
+
+
+Wanted = HuggingFace | Https | Dataset | LocalFolder
 
 
 @dataclass(frozen=True)

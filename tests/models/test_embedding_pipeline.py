@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from foundry_cm.testing import Pipeline
+from foundry_cm.weights.lock import read_lock
 from tests.conftest import Render
 from tests.models.conftest import check_rendered, pass_on_the_hub, pull_weights
 from tests.models.hub import Hub
@@ -57,7 +58,7 @@ def vectors_of(minilm: Path, texts: list[str]) -> Any:
     return model.encode(texts, normalize_embeddings=True)
 
 
-def test_vectors_are_those_of_the_library(pipeline: Pipeline, minilm: Path) -> None:
+def test_vectors_are_those_of_the_library(pipeline: Pipeline, folder: Path, minilm: Path) -> None:
     put(pipeline, "a", TEXTS)
     run = pipeline.run()
     assert run.written == {"output": len(TEXTS), "output-errors": 0}
@@ -65,6 +66,7 @@ def test_vectors_are_those_of_the_library(pipeline: Pipeline, minilm: Path) -> N
     found = [rows[f"a-{place}"] for place in range(len(TEXTS))]
     assert [row["truncated"] for row in found] == [place == 2 for place in range(len(TEXTS))]
     assert {row["dimension"] for row in found} == {384}
+    assert {row["model"] for row in found} == {read_lock(folder / "weights.lock").name}
     wanted = vectors_of(minilm, TEXTS)
     assert np.abs(np.array([row["vector"] for row in found]) - wanted).max() < 1e-6
 

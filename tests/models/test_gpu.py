@@ -36,7 +36,7 @@ def test_torch_comes_from_the_index_of_the_card(render: Render, gpu: str) -> Non
         "v100": ("whl/cu126", "torch>=2.6,<2.15"),
     }.get(gpu, ("whl/cu130", "torch>=2.9,<3"))
     index, *packages = [line for line in lines.splitlines() if not line.startswith("#")]
-    assert index == f"--index-url https://download.pytorch.org/{wanted[0]}"
+    assert index == f"--extra-index-url https://download.pytorch.org/{wanted[0]}"
     assert packages == [wanted[1]]
     built = CU126 if gpu == "v100" else CU130
     assert gpu == "none" or device_module(render, gpu)._runs_any(built, *CARDS[gpu])

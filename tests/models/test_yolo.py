@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from PIL import Image
 
 from foundry_cm.errors import CmError
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
-from tests.models import debian_torch
+from tests.models import debian_torch, untrained
 from tests.models.conftest import check_rendered, pass_on_the_hub, pull_weights
 from tests.models.hub import Hub
 from tests.models.shapes import draw, inline
@@ -149,6 +151,40 @@ def test_checkpoint_whose_hash_is_not_locked_is_not_loaded(
         with Foundry(folder, [str(debian_torch.python()), "src/app.py"]):
             pass
     assert "No weights: models/shapes.pt has " in died.value.what
+
+
+@pytest.mark.parametrize(("name", "task"), [("yolo11n-cls", "classify"), ("yolo11n-obb", "obb")])
+def test_a_checkpoint_of_another_task_is_refused_at_the_start(
+    render: Render, detector: Path, tmp_path: Path, name: str, task: str
+) -> None:
+    checkpoint = tmp_path / "other" / "other.pt"
+    checkpoint.parent.mkdir()
+    command = [debian_torch.python(), untrained.__file__, name, checkpoint]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=tmp_path)
+    folder = render(
+        example="yolo",
+        weights_origin="folder",
+        weights_folder=str(checkpoint.parent),
+        weights_files=["other.pt"],
+    )
+    pull_weights(folder)
+    with pytest.raises(CmError) as died:
+        with Foundry(folder, [str(debian_torch.python()), "src/app.py"]):
+            pass
+    assert died.value.what.endswith(
+        f"No model: other.pt is for the task '{task}', which gives no boxes: take a detector"
+    )
+
+
+def test_the_largest_call_fits_into_a_default_replica(running: Foundry) -> None:
+    # 0.06 MB each, and 47 million pixels. All 64 in one call take 1.9 GB; the last eight tell no more.
+    large = inline(Image.new("L", (7000, 6700), 128))
+    results = detect(running, [large] * 8)
+    assert {(result["width"], result["error"]) for result in results} == {(7000, "")}
+    module = max(psutil.Process().children(recursive=True), key=lambda each: each.memory_info().rss)
+    status = Path(f"/proc/{module.pid}/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0])
+    assert peak < 3_000_000  # kB, of 4 GB
 
 
 @pytest.mark.parametrize("strategy", ["baked", "downloaded"])

@@ -60,7 +60,9 @@ def test_traceback_before_a_kill_is_not_its_reason(app: Path) -> None:
     error = deaths.death(
         -9, raised(app, 6).splitlines(), ["python", "app.py"], app.parent, declared=True
     )
-    assert error.what == "The module was killed by SIGKILL: ValueError: x"
+    assert error.what == (
+        "The module was killed by SIGKILL, as a system does where memory runs out: ValueError: x"
+    )
     assert error.where is None
 
 

@@ -28,6 +28,7 @@ class Upstream:
     tunnels: list[dict[str, str]] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
 
 
 _RUNNING = web.AppKey("running", Upstream)
@@ -72,6 +73,8 @@ async def _start(running: Upstream, context: ssl.SSLContext) -> web.AppRunner:
 async def _echo(request: web.Request) -> web.Response:
     running = request.app[_RUNNING]
     running.authorizations.append(request.headers.get("Authorization", ""))
+    if request.path in running.redirects:
+        return web.Response(status=302, headers={"Location": running.redirects[request.path]})
     if running.files:
         file = running.files.get(request.path_qs)
         return web.Response(status=404) if file is None else web.Response(body=file)

@@ -159,6 +159,9 @@ def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
     assert text.count("```") % 2 == 0
     assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (str(low), str(high))
     assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
+    # A call more at a time waits for the model inside the replica.
+    has_turns = answers["example"] in ("embedding", "yolo") and answers["concurrency_limit"] > 1
+    assert ("they take turns at the model" in text) == has_turns
     assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
     assert "parts-search" in row(text, "Container")
 
@@ -195,6 +198,10 @@ def test_the_enrollment_is_named(render: Render) -> None:
 
 
 REFUSED = [
+    (
+        {"example": "yolo", "weights_strategy": "downloaded", "weights_origin": "folder"},
+        "needs weights_strategy baked",
+    ),
     ({"example": "yolo", "permissions": "none"}, "reading media needs application"),
     (
         {

@@ -139,7 +139,14 @@ def answers_of(dice: Dice) -> dict[str, Any]:
     else:
         found["gpu"] = dice.choice(["none", "t4", "v100", "h100"])
         found["weights_strategy"] = dice.choice(["baked", "downloaded"])
-        found["weights_origin"] = dice.choice(["huggingface", "https"])
+        origins = ["huggingface", "https"]
+        if found["weights_strategy"] == "baked":
+            origins.append("folder")
+            found["weights_folder"] = dice.choice(["../a b", "C:\\m\\e5", '~/"é"/$x', "/mnt/m"])
+        found["weights_origin"] = dice.choice(origins)
+        found["torch_index"] = dice.choice(
+            ["", "https://a.b:8443/x/{build}", "https://a.b/simple/"]
+        )
     return found
 
 
@@ -307,6 +314,14 @@ INVALID_ANSWERS: dict[str, tuple[dict[str, Any], Callable[[Dice], Any]]] = {
     "weights_branch": (
         MODEL | {"weights_origin": "foundry"},
         spoiled("master", ["\n", '"', "\\", " ", "\x00", "\t"]),
+    ),
+    "weights_folder": (
+        MODEL | {"weights_origin": "folder"},
+        spoiled("/mnt/models/e5", ["\n", "\x00", "\x1b", "\u2028", "\t"]),
+    ),
+    "torch_index": (
+        MODEL,
+        spoiled("https://mirror/{build}", [*WORD, "?a=b", "#", "{x}", " --pre"]),
     ),
     "weights_source": (MODEL | {"weights_strategy": "downloaded"}, spoiled("Hub", WORD)),
     "enrollment_host": (

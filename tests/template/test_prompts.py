@@ -99,7 +99,12 @@ def test_enter_all_the_way_gives_a_module_and_the_next_commands(ask: Ask, tmp_pa
     told = interview.text.partition("is ready. Next:")[2]
     assert [
         word
-        for word in ("cd ", "pip install -r requirements-dev.txt", "cm serve")
+        for word in (
+            "cd ",
+            "git init && git add --all && git commit",
+            "pip install -r requirements-dev.txt",
+            "cm serve",
+        )
         if word not in told
     ] == []
 

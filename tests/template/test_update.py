@@ -216,7 +216,10 @@ GIVEN_UNASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "concurrency_limit": 4,
             "enrollment_host": "acme.palantirfoundry.com",
             "ci": "gitlab",
+            "cm_from": "index",
             "python_version": "3.12",
+            "base_image": "registry.acme.com/docker/python",
+            "company_ca": True,
             "multi_stage": True,
         },
     ),
@@ -230,7 +233,12 @@ GIVEN_UNASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "weights_origin": "foundry",
             "weights_dataset": "ri.foundry.main.dataset.1",
             "weights_branch": "release",
+            "torch_index": "https://mirror.example.org/pytorch/{build}",
         },
+    ),
+    (
+        {"example": "embedding", "gpu": "l4"},
+        {"weights_origin": "folder", "weights_folder": "/mnt/models/e5", "torch_index": ""},
     ),
     (
         {"execution_mode": "pipeline", "example": "yolo"},

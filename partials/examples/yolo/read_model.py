@@ -3,8 +3,10 @@ def read_model() -> "YOLO":
     folder = weights_folder()
     with timed("import"):
         from ultralytics.models import YOLO
-    with timed("load"):
+    with timed("load"), or_end(CHECKPOINT):
         model = YOLO(folder / CHECKPOINT, task="detect")
     with timed("warm-up"):
-        model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
+        (result,) = model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
+    if result.boxes is None:
+        end(f"{CHECKPOINT} is for the task {model.task!r}, which gives no boxes: take a detector")
     return model

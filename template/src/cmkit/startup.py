@@ -26,16 +26,27 @@ Asset = TypeVar("Asset")
 
 
 def load(loader: Callable[[], Asset]) -> Asset:
-    """Run `loader` once, while the container starts, and log how long it took.
+    """Run `loader` once, while the container starts, and log that it runs and how long it took.
 
     When Foundry imports app.py only to read its types, nothing is loaded and the asset is None.
     """
     if INFERENCE:
         return cast(Asset, None)
+    name = _name(loader)
+    log.info("Loading: %s", name)
     began = time.perf_counter()
     asset = loader()
-    log.info("%s took %.2f s", getattr(loader, "__name__", "asset"), time.perf_counter() - began)
+    log.info("%s took %.2f s", name, time.perf_counter() - began)
     return asset
+
+
+def _name(loader: Callable[[], object]) -> str:
+    """What the log calls a loader; one without a name, such as a lambda, by where it is written."""
+    name = str(getattr(loader, "__name__", type(loader).__name__))
+    if name == "<lambda>":
+        code = loader.__code__
+        name = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+    return name
 
 
 def warn_of_another_cmkit() -> None:

@@ -34,6 +34,13 @@ def test_vectors_have_length_one_and_keep_the_order(foundry: Foundry) -> None:
         assert math.isclose(cosine(vector, embed(foundry, text)[0]), 1, abs_tol=1e-4)
 
 
+def test_a_query_is_nearest_to_what_answers_it(foundry: Foundry) -> None:
+    result = foundry.call("embed_query", {"texts": ["what moves water?"]})
+    (query,) = (item["vector"] for item in result["embeddings"])
+    pump, invoice = embed(foundry, "a machine that moves water", "an unpaid invoice")
+    assert cosine(query, pump) > cosine(query, invoice)
+
+
 def test_similar_texts_are_nearer_than_others(foundry: Foundry) -> None:
     pump, water, invoice = embed(foundry, "pump", "a machine that moves water", "an unpaid invoice")
     assert cosine(pump, water) > cosine(pump, invoice)

@@ -31,6 +31,9 @@ def to_json(value: Any, path: str) -> Any:
     if isinstance(value, list | tuple):
         return [to_json(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "tolist"):
+        dtype: Any = getattr(value, "dtype", None)
+        if getattr(dtype, "kind", "") == "f" and dtype.itemsize < 8:
+            value = value.astype(str).astype(float)  # float32 with no more digits than it has
         return to_json(value.tolist(), path)
     raise TypeError(
         f"{path} is of type {type(value).__name__}, which the SDK cannot send; "

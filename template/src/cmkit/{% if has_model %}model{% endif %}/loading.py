@@ -1,0 +1,35 @@
+"""How long the start of a model takes, or in one line why there is none."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Log how many seconds a step of the start took."""
+    began = time.perf_counter()
+    yield
+    log.info("Model: %s took %.2f s", step, time.perf_counter() - began)
+
+
+@contextmanager
+def or_end(what: str) -> Iterator[None]:
+    """End the module where `what` cannot be loaded, with all that its library says of it in one line."""
+    try:
+        yield
+    except Exception as error:
+        log.debug("%s", what, exc_info=True)
+        said = " ".join(str(error).split())[:1500]
+        end(f"{what} cannot be loaded: {type(error).__name__}: {said}")
+
+
+def end(why: str) -> NoReturn:
+    """End the module, which cannot serve without its model."""
+    log.critical("No model: %s", why)
+    sys.exit(1)
