@@ -22,7 +22,7 @@ REPLICAS, CONCURRENCY, CALLERS = 2, 8, 16
 SAMPLES = 40
 # What a process gains without losing anything: caches that fill, and what the allocator keeps.
 MOST_MEGABYTES = 8.0
-MOST_MINUTES = 20.0
+MOST_MINUTES = 30.0
 
 
 def megabytes(process: psutil.Process) -> float:
