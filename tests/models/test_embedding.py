@@ -102,8 +102,16 @@ def start(folder: Path) -> CmError:
 
 @pytest.fixture
 def copied(embedding_modules: Modules, tmp_path: Path) -> Callable[[str], Path]:
-    """A module of a strategy to change at will."""
-    return lambda strategy: shutil.copytree(embedding_modules(strategy), tmp_path / "module")
+    """A module of a strategy to change at will; it is told which CA the hub's certificate has."""
+
+    def module(strategy: str) -> Path:
+        folder = shutil.copytree(embedding_modules(strategy), tmp_path / "module")
+        settings = folder / "pyproject.toml"
+        table = '[tool.foundry-cm]\nenv = ["REQUESTS_CA_BUNDLE"]'
+        settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
+        return folder
+
+    return module
 
 
 def test_changed_weights_are_never_served(copied: Callable[[str], Path]) -> None:
@@ -129,16 +137,17 @@ def test_module_without_a_lock_says_how_to_get_one(copied: Callable[[str], Path]
 def test_replica_downloads_before_it_serves(
     copied: Callable[[str], Path], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = copied("downloaded")
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
     hub.fail("model.safetensors", status(503))
-    with Foundry(copied("downloaded"), [sys.executable, "src/app.py"]) as foundry:
+    with Foundry(folder, [sys.executable, "src/app.py"]) as foundry:
         assert foundry.call("search", {"query": "pump", "limit": 1})[0]["partition"] == "pumps"
     assert "answered 503" in foundry.output
     assert "stamina" not in foundry.output
     assert re.search(r"Weights: [89]\d\.\d MB of 9\d\.\d MB", foundry.output)
     assert re.search(r"Weights: 9\d\.\d MB in \d+\.\d s, verified, in ", foundry.output)
     hub.requests.clear()
-    with Foundry(tmp_path / "module", [sys.executable, "src/app.py"]) as foundry:
+    with Foundry(folder, [sys.executable, "src/app.py"]) as foundry:
         assert "Weights: using the verified copy in" in foundry.output
     assert hub.requests == []
 
@@ -146,9 +155,10 @@ def test_replica_downloads_before_it_serves(
 def test_replica_that_cannot_download_says_why(
     copied: Callable[[str], Path], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = copied("downloaded")
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
     hub.fail("model.safetensors", status(404))
-    death = start(copied("downloaded"))
+    death = start(folder)
     assert "exited with code 1" in death.what
     assert "model.safetensors answered 404; correct the origin in pyproject.toml" in death.what
 
