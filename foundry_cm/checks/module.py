@@ -2,41 +2,119 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from foundry_cm.checks import carried, rendering
+from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.rendering import Rendering
+from foundry_cm.checks.source import Source
+from foundry_cm.module.files import is_inside
 from foundry_cm.module.git import git
+from foundry_cm.module.project import CheckSettings, Project
 
 ANSWERS = ".copier-answers.yml"
-_SKIPPED = {".git", ".venv", "node_modules", "__pycache__", ".cm"}
+_SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__", ".cm", ".tox", ".mypy_cache"}
+# What lies beside the code where there is no src/ and is not part of the module.
+_BESIDE = {"tests", "test", "docs", "examples", "scripts", "build", "dist"}
+_LARGEST = 2_000_000
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module's folder; what costs time is looked at once, and only when a check asks for it."""
+    """A module's folder; what costs time is looked at once, and only when a check asks for it.
+
+    Nothing of it is imported or run. `found` is what the checks before this one have found.
+    """
 
     folder: Path
+    settings: CheckSettings = field(default_factory=CheckSettings)
+    found: list[Finding] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path) -> Module:
+        """The module in a folder, with its settings; raises `CmError` where those are wrong."""
+        project = Project.read(folder)
+        return cls(project.folder, project.settings.check)
+
+    @property
+    def strict(self) -> bool:
+        """Whether only the types of the field guide are right, and not all that the SDK supports."""
+        return self.settings.profile == "strict"
 
     @cached_property
     def files(self) -> list[str]:
         """Its files, as git sees them where it is a repository."""
         listed = git(self.folder, "ls-files", "-co", "--exclude-standard", "-z")
-        if listed is None:
-            found = (path.relative_to(self.folder) for path in self.folder.rglob("*"))
-            names = [path.as_posix() for path in found if not _SKIPPED & set(path.parts)]
-        else:
-            names = listed.split("\0")
+        names = listed.split("\0") if listed else list(_walk(self.folder))
         return sorted({name for name in names if name and (self.folder / name).is_file()})
+
+    def text(self, path: str) -> str | None:
+        """The text of a file; None where there is none that may be read.
+
+        That is so for a file of some megabytes, for one with zero bytes, and for a link that leads
+        out of the module.
+        """
+        if path not in self._texts:
+            self._texts[path] = self._read(path)
+        return self._texts[path]
+
+    def lines(self, path: str) -> list[str]:
+        """The lines of a file; none where it cannot be read."""
+        return (self.text(path) or "").splitlines()
+
+    @cached_property
+    def _texts(self) -> dict[str, str | None]:
+        return {}
+
+    def _read(self, path: str) -> str | None:
+        file = self.folder / path
+        try:
+            if not is_inside(self.folder, file) or file.stat().st_size > _LARGEST:
+                return None
+            content = file.read_bytes()
+        except (OSError, ValueError):
+            return None
+        return None if b"\0" in content else content.decode("utf-8-sig", errors="replace")
+
+    @cached_property
+    def python(self) -> dict[str, Source]:
+        """The Python files that run in the container, by path.
+
+        They are those of `src/`; in a module without one, all that are not tests, scripts or docs.
+        """
+        names = [name for name in self.files if name.endswith(".py")]
+        inside = [name for name in names if name.startswith("src/")]
+        root = "src" if inside else ""
+        return {
+            name: Source(name, text, root)
+            for name in inside or filter(_is_code, names)
+            if (text := self.text(name)) is not None
+        }
+
+    @cached_property
+    def modules(self) -> dict[str, Source]:
+        """The same files, by the name that they are imported by."""
+        return {source.dotted: source for source in self.python.values()}
+
+    @cached_property
+    def pyproject(self) -> dict[str, Any]:
+        """The module's `pyproject.toml`; nothing where there is none or it is not TOML."""
+        import tomllib
+
+        try:
+            return tomllib.loads(self.text("pyproject.toml") or "")
+        except tomllib.TOMLDecodeError:
+            return {}
 
     @cached_property
     def answers_text(self) -> str:
         """The text of the answers file; nothing in a module that Copier did not write."""
-        file = self.folder / ANSWERS
-        return file.read_text("utf-8", errors="replace") if file.is_file() else ""
+        return self.text(ANSWERS) or ""
 
     @cached_property
     def answers(self) -> dict[str, Any]:
@@ -57,10 +135,34 @@ class Module:
     @cached_property
     def template(self) -> carried.Carried | None:
         """The template that made it, where this foundry-cm belongs to that very commit."""
-        found, commit = carried.find(), self.answers.get("_commit")
-        return found if found and commit and found.is_at(str(commit)) else None
+        commit = self.answers.get("_commit")
+        found = carried.find() if commit else None
+        return found if found and found.is_at(str(commit)) else None
 
     @cached_property
     def rendering(self) -> Rendering | None:
         """What the template makes of its answers; None where the template is not at hand."""
         return rendering.of(self.template, self.answers) if self.template else None
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """The files below a folder, without those of tools."""
+    for where, folders, files in os.walk(folder):
+        here = Path(where)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
+        )
+        yield from ((here / name).relative_to(folder).as_posix() for name in files)
+
+
+def _is_code(name: str) -> bool:
+    *folders, file = name.split("/")
+    return not (
+        _BESIDE & set(folders)
+        or any(folder.startswith(".") for folder in folders)
+        or file in ("setup.py", "conftest.py", "noxfile.py")
+        or file.startswith("test_")
+        or file.endswith("_test.py")
+    )

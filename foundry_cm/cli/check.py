@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from foundry_cm import checks
-from foundry_cm.checks import Finding
-from foundry_cm.cli.console import label, say, show_annotation, show_json
+from foundry_cm.checks import Finding, Severity
+from foundry_cm.cli.console import err, say, show_json
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import FAILURE
-from foundry_cm.module.project import Project
 
 
 def check(
@@ -26,31 +26,30 @@ def check(
 
     Exit code 1 where there is anything to mend; a notice is only told.
     """
-    found = checks.run(Project.read(folder).folder)
+    found = checks.run(folder)
     if format == "json":
-        show_json([_as_json(name, finding) for name, finding in found])
-    for name, finding in found:
+        show_json({"findings": [_as_json(finding) for finding in found]})
+    for finding in found:
         if format == "github":
-            level = "notice" if finding.notice else "error"
-            told = f"{finding.what}. {finding.fix}"
-            show_annotation(level, told, file=finding.file, line=finding.line, title=name)
+            place = f"file={finding.path},line={finding.line},title={finding.code} {finding.name}"
+            typer.echo(f"::{finding.severity} {place}::{finding.message}. {finding.fix}")
         elif format == "text":
-            style = "bold yellow" if finding.notice else "bold red"
-            label(f"{'notice' if finding.notice else name}: ", finding.what, style=style)
-            label("where: ", finding.where)
-            label("fix:   ", finding.fix)
-    if not all(finding.notice for _, finding in found):
+            style = "bold red" if finding.severity == Severity.ERROR else "bold yellow"
+            err.print(Text.assemble((f"{finding.code} {finding.name}: ", style), finding.message))
+            err.print(Text.assemble(("where: ", "bold"), finding.where))
+            err.print(Text.assemble(("fix:   ", "bold"), finding.fix))
+    if any(finding.severity == Severity.ERROR for finding in found):
         raise typer.Exit(FAILURE)
     if format == "text":
-        say(f"{len(checks.CHECKS)} checks found nothing to mend", "green")
+        say(f"{len(checks.checks())} checks found nothing to mend", "green")
 
 
-def _as_json(name: str, finding: Finding) -> dict[str, str | int]:
+def _as_json(finding: Finding) -> dict[str, str | int]:
     return {
-        "check": name,
-        "level": "notice" if finding.notice else "error",
-        "file": finding.file,
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "path": finding.path,
         "line": finding.line,
-        "what": finding.what,
+        "message": finding.message,
         "fix": finding.fix,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.checks import CHECKS
+from foundry_cm.checks import checks
 from tests.cli.conftest import cm
 from tests.conftest import commit
 
@@ -25,26 +25,28 @@ def conflicted(module: Path) -> Path:
 def test_finding_is_told_with_its_place_and_its_fix(conflicted: Path) -> None:
     done = cm(conflicted, "check")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"conflict-marker: {WHAT}\nwhere: notes.md:2\nfix:   {FIX}\n" in done.stderr
+    assert f"CM601 conflict-marker: {WHAT}\nwhere: notes.md:2\nfix:   {FIX}\n" in done.stderr
 
 
 def test_finding_as_json(conflicted: Path) -> None:
     done = cm(conflicted, "check", "--format", "json")
     assert done.returncode == 1
     assert {
-        "check": "conflict-marker",
-        "level": "error",
-        "file": "notes.md",
+        "code": "CM601",
+        "severity": "error",
+        "path": "notes.md",
         "line": 2,
-        "what": WHAT,
+        "message": WHAT,
         "fix": FIX,
-    } in json.loads(done.stdout)
+    } in json.loads(done.stdout)["findings"]
 
 
 def test_finding_as_an_annotation_of_github(conflicted: Path) -> None:
     done = cm(conflicted, "check", "--format", "github")
     assert done.returncode == 1
-    assert f"::error file=notes.md,line=2,title=conflict-marker::{WHAT}. {FIX}\n" in done.stdout
+    assert (
+        f"::error file=notes.md,line=2,title=CM601 conflict-marker::{WHAT}. {FIX}\n" in done.stdout
+    )
 
 
 def test_notice_is_told_and_fails_nothing(module: Path) -> None:
@@ -52,10 +54,12 @@ def test_notice_is_told_and_fails_nothing(module: Path) -> None:
     commit(module, "as rendered")
     done = cm(module, "check")
     assert done.returncode == 0
-    assert "notice: Edits in the template's files were not looked for: " in done.stderr
-    assert done.stderr.endswith(f"{len(CHECKS)} checks found nothing to mend\n")
+    assert "CM608 not-compared: Edits in the template's files were not looked for: " in done.stderr
+    assert done.stderr.endswith(f"{len(checks())} checks found nothing to mend\n")
     github = cm(module, "check", "--format", "github")
-    assert github.stdout.startswith("::notice file=.copier-answers.yml,line=2,title=not-compared::")
+    assert github.stdout.startswith(
+        "::notice file=.copier-answers.yml,line=2,title=CM608 not-compared::"
+    )
 
 
 def test_folder_of_another_owner_ends_in_three_lines(
