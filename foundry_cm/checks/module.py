@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 from foundry_cm.checks import carried, rendering
 from foundry_cm.checks.finding import Finding
+from foundry_cm.checks.program import Program
 from foundry_cm.checks.rendering import Rendering
 from foundry_cm.checks.source import Source
 from foundry_cm.module.files import is_inside
@@ -22,6 +24,8 @@ _SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__", ".cm", ".tox
 # What lies beside the code where there is no src/ and is not part of the module.
 _BESIDE = {"tests", "test", "docs", "examples", "scripts", "build", "dist"}
 _LARGEST = 2_000_000
+_STARTS = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
+_SCRIPT = re.compile(r"[\w./-]+\.py\b")
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,14 @@ class Module:
 
     folder: Path
     settings: CheckSettings = field(default_factory=CheckSettings)
+    command: tuple[str, ...] = ()
     found: list[Finding] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Module:
         """The module in a folder, with its settings; raises `CmError` where those are wrong."""
         project = Project.read(folder)
-        return cls(project.folder, project.settings.check)
+        return cls(project.folder, project.settings.check, project.settings.command)
 
     @property
     def strict(self) -> bool:
@@ -100,6 +105,23 @@ class Module:
     def modules(self) -> dict[str, Source]:
         """The same files, by the name that they are imported by."""
         return {source.dotted: source for source in self.python.values()}
+
+    @cached_property
+    def program(self) -> Program:
+        """The same files as one program: its handlers, and what a name of a file stands for."""
+        return Program(self.modules)
+
+    @cached_property
+    def entry(self) -> Source | None:
+        """The file that is started: as the Dockerfile or the settings say, or `app.py`."""
+        docker = [line for line in self.lines("Dockerfile") if _STARTS.match(line)]
+        named = _SCRIPT.findall(" ".join([*self.command, *docker]))
+        names = [name for word in named for name in (word, f"src/{word}", word.rpartition("/")[2])]
+        names += [f"src/{word.rpartition('/')[2]}" for word in named]
+        for name in [*names, "src/app.py", "app.py", "src/main.py", "main.py"]:
+            if name in self.python:
+                return self.python[name]
+        return next(iter(self.python.values())) if len(self.python) == 1 else None
 
     @cached_property
     def pyproject(self) -> dict[str, Any]:

@@ -3,8 +3,35 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Every statement that may run while a file is imported: not those of functions and classes."""
+    waiting: list[ast.stmt] = list(reversed(tree.body))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        inner = [
+            *(getattr(node, "body", []) if not is_main(node) else []),
+            *(line for handler in getattr(node, "handlers", []) for line in handler.body),
+            *getattr(node, "orelse", []),
+            *getattr(node, "finalbody", []),
+        ]
+        waiting += reversed(inner)
+
+
+def is_main(node: ast.AST) -> bool:
+    """Whether it is `if __name__ == "__main__":`, whose lines run in the started file alone."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and "__name__" in (ast.unparse(node.test.left), *map(ast.unparse, node.test.comparators))
+    )
 
 
 @dataclass(frozen=True)
@@ -84,8 +111,24 @@ class Source:
         return found
 
     @cached_property
-    def _targets(self) -> dict[str, str]:
+    def targets(self) -> dict[str, str]:
+        """What each imported name stands for."""
         return {found.name: found.target for found in self.imports if "." not in found.name}
+
+    @cached_property
+    def top(self) -> dict[str, ast.stmt]:
+        """The statements that define names at the top of the file; the last one of each name."""
+        found: dict[str, ast.stmt] = {}
+        for node in at_import(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[node.name] = node
+            elif isinstance(node, ast.Assign):
+                found |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = node
+            elif type(node).__name__ == "TypeAlias":
+                found[node.name.id] = node  # type: ignore[attr-defined]  # Python 3.12
+        return found
 
     def resolve(self, node: ast.AST | None) -> str:
         """The dotted name behind a name or attribute, through the file's imports; `""` for all else.
@@ -97,5 +140,5 @@ class Source:
             inner = self.resolve(node.value)
             return f"{inner}.{node.attr}" if inner else ""
         if isinstance(node, ast.Name):
-            return self._targets.get(node.id, node.id)
+            return self.targets.get(node.id, node.id)
         return ""
