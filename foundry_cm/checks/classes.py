@@ -108,7 +108,8 @@ class Reading:
             hint = self.read(owner.source, item.annotation)
             if form != "typeddict" and hint.form == "annotated":
                 hint = refused(owner.source, item.annotation, "a field may not be Annotated")
-            if form != "typeddict" and _has_text(item.annotation) and hint.kind != "text":
+            plain = hint.kind not in ("refused", "empty", "text")
+            if form != "typeddict" and plain and _has_text(item.annotation):
                 # It resolves to a built-in type, and is then another one than __init__ has.
                 hint = Hint(
                     "text", owner.source, item.annotation, "the SDK compares it as it stands"

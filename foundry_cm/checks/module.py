@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import Any
 
 from foundry_cm.checks import carried, rendering
 from foundry_cm.checks.finding import Finding
-from foundry_cm.checks.program import Program
+from foundry_cm.checks.hint import Hint
+from foundry_cm.checks.hints import Reader
+from foundry_cm.checks.program import Handler, Program
 from foundry_cm.checks.rendering import Rendering
 from foundry_cm.checks.source import Source
 from foundry_cm.module.files import is_inside
@@ -110,6 +113,30 @@ class Module:
     def program(self) -> Program:
         """The same files as one program: its handlers, and what a name of a file stands for."""
         return Program(self.modules)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.program)
+
+    def event_hint(self, handler: Handler) -> Hint | None:
+        """The type of a handler's event, if it has one."""
+        event = handler.event
+        return self._hint(handler, event.annotation if event else None)
+
+    def result_hint(self, handler: Handler) -> Hint | None:
+        """The type of a handler's result, if it has one."""
+        return self._hint(handler, handler.node.returns)
+
+    def _hint(self, handler: Handler, annotation: ast.expr | None) -> Hint | None:
+        if annotation is None:
+            return None
+        if annotation not in self._hints:
+            self._hints[annotation] = self._reader.read(handler.source, annotation)
+        return self._hints[annotation]
+
+    @cached_property
+    def _hints(self) -> dict[ast.expr, Hint]:
+        return {}
 
     @cached_property
     def entry(self) -> Source | None:

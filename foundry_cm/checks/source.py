@@ -25,6 +25,16 @@ def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
         waiting += reversed(inner)
 
 
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All that is in a function, without what is in functions and classes inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(
+            child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+        ):
+            yield child
+            yield from own_nodes(child)
+
+
 def is_main(node: ast.AST) -> bool:
     """Whether it is `if __name__ == "__main__":`, whose lines run in the started file alone."""
     return (
