@@ -33,20 +33,31 @@ ECHO = "@function\ndef echo(context, event: Query) -> str:\n    return event.tex
 
 
 def good(
-    body: str = ECHO, *, imports: str = "", head: str = HEAD, tail: str = TAIL, **more: str
+    body: str = ECHO,
+    *,
+    imports: str = "",
+    head: str = HEAD,
+    tail: str = TAIL,
+    files: Files | None = None,
 ) -> Files:
     """A module whose app.py has this body; `imports` come before the SDK's."""
-    text = head.replace(
-        "from compute_modules.annotations", f"{imports}from compute_modules.annotations", 1
-    )
-    return {APP: text + body.lstrip("\n") + tail, **_paths(more)}
+    sdk = "from compute_modules.annotations"
+    return {
+        APP: head.replace(sdk, imports + sdk, 1) + body.lstrip("\n") + tail,
+        **(files or {}),
+    }
 
 
 def bad(
-    body: str = ECHO, *, imports: str = "", head: str = HEAD, tail: str = TAIL, **more: str
+    body: str = ECHO,
+    *,
+    imports: str = "",
+    head: str = HEAD,
+    tail: str = TAIL,
+    files: Files | None = None,
 ) -> Bad:
     """The same with a mistake in it: it is found on each line that ends in `#<`."""
-    return marked(good(body, imports=imports, head=head, tail=tail, **more))
+    return marked(good(body, imports=imports, head=head, tail=tail, files=files))
 
 
 def marked(files: Files) -> Bad:
@@ -58,13 +69,3 @@ def marked(files: Files) -> Bad:
         if MARK.search(line)
     ]
     return Bad(" ".join(places), {path: MARK.sub("", text) for path, text in files.items()})
-
-
-def _paths(files: Files) -> Files:
-    """Files given as keywords: `src__halls__level` is src/halls/level.py."""
-    names = {
-        "Dockerfile": "Dockerfile",
-        "requirements": "requirements.txt",
-        "pyproject": "pyproject.toml",
-    }
-    return {names.get(key, key.replace("__", "/") + ".py"): text for key, text in files.items()}

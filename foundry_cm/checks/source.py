@@ -35,6 +35,15 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from own_nodes(child)
 
 
+def outermost(tree: ast.Module) -> set[ast.AST]:
+    """All that runs when the file is started: not what is in functions and classes."""
+    return {inner for line in tree.body for inner in (line, *own_nodes(line)) if not _defines(line)}
+
+
+def _defines(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
 def is_main(node: ast.AST) -> bool:
     """Whether it is `if __name__ == "__main__":`, whose lines run in the started file alone."""
     return (

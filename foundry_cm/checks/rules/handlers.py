@@ -12,7 +12,7 @@ from foundry_cm.checks.registry import check
 from foundry_cm.checks.shown import ECHO, bad, good
 from foundry_cm.checks.source import own_nodes
 
-STRICT = {"pyproject": '[tool.foundry-cm.check]\nprofile = "strict"\n'}
+STRICT = {"pyproject.toml": '[tool.foundry-cm.check]\nprofile = "strict"\n'}
 _CONTEXT = {"compute_modules.context.QueryContext", "compute_modules.context.types.QueryContext"}
 _EVENT_NAMES = {"event", "payload", "query", "request", "data", "input"}
 _TWO = "Write def {name}(context, event: YourRecord) -> YourResult."
@@ -128,7 +128,9 @@ def asynchronous(module: Module) -> Iterator[Finding]:
     severity=Severity.WARNING,
     bad=(
         bad("@function\ndef echo(context, event) -> str:  #<\n    return event['text']\n"),
-        bad("@function\ndef echo(context, event: Query):  #<\n    return event.text\n", **STRICT),
+        bad(
+            "@function\ndef echo(context, event: Query):  #<\n    return event.text\n", files=STRICT
+        ),
     ),
     good=good(),
 )

@@ -84,12 +84,12 @@ def _field(kind: str, imports: str = "", more: str = "") -> str:
     return f"{more}@dataclass\nclass Order:\n    code: {kind}  #<\n\n\n@function\ndef take(context, event: Order) -> str:\n    return ''\n"
 
 
-def _bad(kind: str, imports: str = "", more: str = "", **files: str) -> Bad:
-    return bad(_field(kind, more=more), imports=imports, **files)
+def _bad(kind: str, imports: str = "", more: str = "", files: Files | None = None) -> Bad:
+    return bad(_field(kind, more=more), imports=imports, files=files)
 
 
-def _good(kind: str, imports: str = "", more: str = "", **files: str) -> Files:
-    return good(_field(kind, more=more).replace("  #<", ""), imports=imports, **files)
+def _good(kind: str, imports: str = "", more: str = "", files: Files | None = None) -> Files:
+    return good(_field(kind, more=more).replace("  #<", ""), imports=imports, files=files)
 
 
 @check(
@@ -101,7 +101,9 @@ def _good(kind: str, imports: str = "", more: str = "", **files: str) -> Files:
         bad(
             "@function\ndef echo(context, event: Order) -> str:\n    return event.code\n",
             imports="from orders import Order\n",
-            src__orders="from __future__ import annotations  #<\nfrom dataclasses import dataclass\n\n\n@dataclass\nclass Order:\n    code: str\n",
+            files={
+                "src/orders.py": "from __future__ import annotations  #<\nfrom dataclasses import dataclass\n\n\n@dataclass\nclass Order:\n    code: str\n"
+            },
         ),
     ),
     good=(
@@ -299,12 +301,12 @@ def result_type(module: Module) -> Iterator[Finding]:
     "CM225",
     "not-a-field-guide-type",
     bad=(
-        _bad("date", imports="from datetime import date\n", **STRICT),
-        _bad("dict[str, float]", **STRICT),
-        _bad("str | None", **STRICT),
-        _bad("str = ''", **STRICT),
+        _bad("date", imports="from datetime import date\n", files=STRICT),
+        _bad("dict[str, float]", files=STRICT),
+        _bad("str | None", files=STRICT),
+        _bad("str = ''", files=STRICT),
     ),
-    good=(_good("list[str]", **STRICT), _good("dict[str, float]")),
+    good=(_good("list[str]", files=STRICT), _good("dict[str, float]")),
 )
 def not_strict(module: Module) -> Iterator[Finding]:
     """In the profile `strict`: a type that is none of `str`, `int`, `float`, `bool`, lists and records.
