@@ -114,6 +114,10 @@ class Module:
         """The same files as one program: its handlers, and what a name of a file stands for."""
         return Program(self.modules)
 
+    def is_owned(self, source: Source) -> bool:
+        """Whether a file is its owner's, and not one that the template replaces."""
+        return not (self.answers_text and source.path.startswith("src/cmkit/"))
+
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.program)
