@@ -33,7 +33,7 @@ class Finding:
     """Something to mend: what it is, the file and line (1 is the first), and how to mend it.
 
     A check leaves `code` and `name` empty, and `severity` as well unless it is another than the
-    check's own: they are filled in as it is run. `edit` is a mend that cannot be wrong.
+    check's own: they are filled in as it is run. `edit` is a mend that cannot be wrong. The line of a `secret` is shown nowhere.
     """
 
     message: str
@@ -44,6 +44,7 @@ class Finding:
     code: str = ""
     name: str = ""
     edit: tuple[Edit, ...] = ()
+    secret: bool = False
 
     @property
     def where(self) -> str:

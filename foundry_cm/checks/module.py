@@ -119,6 +119,16 @@ class Module:
         return not (self.answers_text and source.path.startswith("src/cmkit/"))
 
     @cached_property
+    def imported(self) -> list[Source]:
+        """The files that Foundry imports: all of `src/`, or those that the files with functions lead to."""
+        if any(path.startswith("src/") for path in self.python):
+            return list(self.python.values())
+        first = [handler.by for handler in self.program.handlers]
+        first += [self.entry] if self.entry else []
+        reached = {path for source in first for path in self.program.reached(source)}
+        return [source for path, source in self.python.items() if path in reached]
+
+    @cached_property
     def _reader(self) -> Reader:
         return Reader(self.program)
 

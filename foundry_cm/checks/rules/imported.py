@@ -44,7 +44,7 @@ def _imported(module: Module) -> Iterator[tuple[Source, ast.Call, str]]:
     """Each call that is made at import, in a module with functions, and the name of what is called."""
     if not module.program.handlers:
         return
-    for source in module.python.values():
+    for source in module.imported:
         for place, node in _at_import(module, source) if module.is_owned(source) else ():
             if isinstance(node, ast.Call):
                 yield place, node, module.program.dotted(place, node.func)

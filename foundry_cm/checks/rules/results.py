@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
-from foundry_cm.checks.program import Handler
+from foundry_cm.checks.program import Definition, Handler
 from foundry_cm.checks.registry import check
 from foundry_cm.checks.rules.handlers import at
 from foundry_cm.checks.shown import bad, good
@@ -38,6 +38,7 @@ def _returning(value: str, kind: str = "float") -> str:
         bad(_returning("{event.text}", "list[str]")),
         bad(_returning("(letter for letter in event.text)", "list[str]")),
         bad(_returning("b'done'", "str")),
+        bad(_returning("[Shelf(), event.text]", "list[str]").replace("@function", "class Shelf:\n    number = 7\n\n\n@function", 1)),
         bad(_returning("Result(np.float32(0.5))", "Result").replace("@function", "@dataclass\nclass Result:\n    score: float\n\n\n@function", 1), imports=_NUMPY),
     ),
     good=(
@@ -49,14 +50,15 @@ def _returning(value: str, kind: str = "float") -> str:
 def result_value(module: Module) -> Iterator[Finding]:
     """A returned value that is no JSON.
 
-    Sets, bytes, generators and NumPy's numbers (all but `float64`) end the call in "Circular reference
+    Sets, bytes, generators, objects of ordinary classes and NumPy's numbers (all but `float64`) end the call in "Circular reference
     detected". NaN and infinity are written as they are, which no reader of JSON takes.
     """
     for handler in module.program.handlers:
         for node in own_nodes(handler.node):
             if isinstance(node, ast.Return) and node.value is not None and not handler.streaming:
                 for value in _values(module, handler, node.value):
-                    if found := _unfit(handler, value):
+                    found = _unfit(handler, value) or _object(module, handler, value)
+                    if found:
                         message = f"{handler.node.name} returns {ast.unparse(value)}, {found[0]}"
                         yield at(handler, value, message, found[1])
 
@@ -107,6 +109,17 @@ def _unfit(handler: Handler, value: ast.expr) -> tuple[str, str] | None:
             "which the SDK cannot send",
             "Make it a plain value: float(...), int(...) or .tolist().",
         )
+    return None
+
+
+def _object(module: Module, handler: Handler, value: ast.expr) -> tuple[str, str] | None:
+    """Why an object of a class of the module is no JSON: only dataclasses and dicts are."""
+    if not isinstance(value, ast.Call):
+        return None
+    found = module.program.find(handler.source, value.func)
+    node = found.node if isinstance(found, Definition) else None
+    if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.bases:
+        return "an object that the SDK cannot send", f"Make {node.name} a dataclass."
     return None
 
 

@@ -189,8 +189,9 @@ def file_name(module: Module) -> Iterator[Finding]:
     """
     if module.program.starts:
         return
+    used = {n for each in module.python.values() for n in module.program.imports_of(each)}
     for handler in module.program.handlers:
-        if handler.source is not module.entry:
+        if handler.source.dotted in used:
             continue
         for visit in visits(module.program, handler.source, handler.node):
             for node in ast.walk(visit.node):

@@ -120,7 +120,11 @@ def text_annotations(module: Module) -> Iterator[Finding]:
     for source in _with_future(module):
         line = next(each.line for each in source.imports if each.target == _FUTURE)
         alone = source.lines[line - 1].split("#")[0].strip() == "from __future__ import annotations"
-        edit = (Edit(source.path, line, line + 1),) if alone and _needs_no_future(source) else ()
+        blank = source.lines[line : line + 1] == [""] and not "".join(
+            source.lines[line - 2 : line - 1]
+        )
+        end = line + 1 + blank
+        edit = (Edit(source.path, line, end),) if alone and _needs_no_future(source) else ()
         yield Finding(
             "With this import the SDK cannot read the types of the file",
             source.path,
