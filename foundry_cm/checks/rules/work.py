@@ -156,14 +156,14 @@ def state(module: Module) -> Iterator[Finding]:
             for each in node.names
         }
         for node in own_nodes(visit.node):
-            changed = "" if node in once else _changed(visit, node, shared)
-            if changed:
-                message = f"{name} changes {changed}, which each replica has its own copy of"
+            name_of = "" if node in once else changed(visit, node, shared)
+            if name_of:
+                message = f"{name} changes {name_of}, which each replica has its own copy of"
                 fix = "Keep it in Foundry, such as in a dataset, or give it to the caller and back."
                 yield Finding(message, visit.source.path, fix, getattr(node, "lineno", 1))
 
 
-def _changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
+def changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
     """The name at the top of the file that a line of a function changes, or nothing."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign | ast.Delete):
