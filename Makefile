@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline maps picture release-check clean
+.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline maps docs-checks check-corpus check-mutants picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -55,6 +55,16 @@ bench-models: .venv/models
 
 maps: .venv/ready
 	$(RUN) docs.maps
+
+docs-checks: .venv/ready
+	$(RUN) docs.pages
+
+# Every mistake in every module; the tests try some of them.
+check-corpus: .venv/ready
+	$(RUN) tests.checks.corpus
+
+check-mutants: .venv/ready
+	$(RUN) tests.checks.mutants
 
 picture: .venv/ready
 	$(RUN) docs.session

@@ -121,7 +121,8 @@ def resources(module: Module) -> Iterator[Finding]:
             found.fix
             or 'Write it as {"inputs": {"orders": "dataset"}, "outputs": {"prices": "dataset"}}.'
         )
-        yield Finding(found.what, RESOURCES, fix, int(line[1]) if line else 1)
+        last = max(1, len(module.lines(RESOURCES)))
+        yield Finding(found.what, RESOURCES, fix, min(int(line[1]), last) if line else 1)
 
 
 def _declared(module: Module) -> Declared | CmError | None:

@@ -130,7 +130,10 @@ def never_imported(module: Module) -> Iterator[Finding]:
     if entry is None or not named:
         return
     reached = module.program.reached(entry)
-    if any(_is_dynamic(source) for source in module.python.values() if source.path in reached):
+    own = [
+        each for path, each in module.python.items() if path in reached and module.is_owned(each)
+    ]
+    if any(_is_dynamic(source) for source in own):
         return
     started = {start.source.path for start in module.program.starts}
     for handler in module.program.handlers:

@@ -205,6 +205,11 @@ def file_name(module: Module) -> Iterator[Finding]:
                     yield at(handler, node, message, fix)
 
 
+_COMMAND = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
+_SCRIPT = re.compile(r"[\w./-]+\.sh\b")
+_EXEC = re.compile(r"^\s*exec\s.*", re.MULTILINE)
+_INIT = re.compile(r"\b(tini|dumb-init|s6-svscan|catatonit)\b|\bsh\b[^\w]+-c\b(?!.*\bexec\b)")
+_RUNS_PYTHON = re.compile(r"\bpython[\d.]*\b")
 _DOCKER = (
     'FROM --platform=linux/amd64 python:3.13-slim\nCOPY src .\nUSER 5000\nCMD ["python", "app.py"]'
 )
@@ -229,14 +234,19 @@ def sigterm(module: Module) -> Iterator[Finding]:
     Foundry kills the container, and the calls in flight are lost.
     """
     lines = module.lines("Dockerfile")
-    starts = [
-        n
-        for n, line in enumerate(lines, 1)
-        if re.match(r"\s*(CMD|ENTRYPOINT)\b", line, re.IGNORECASE)
-    ]
+    starts = [n for n, line in enumerate(lines, 1) if _COMMAND.match(line)]
     command = " ".join(lines[n - 1] for n in starts)
-    init = re.search(r"\b(tini|dumb-init|s6-svscan|catatonit)\b|sh\b", command)
-    if not starts or init or not re.search(r"\bpython[\d.]*\b", command) or not module.python:
+    named = {name.rpartition("/")[2] for name in _SCRIPT.findall(command)}
+    scripts = [path for path in module.files if path.rpartition("/")[2] in named]
+    # A script is process 1 as long as it runs; exec puts Python in its place.
+    inner = " ".join(_EXEC.findall("\n".join(module.text(path) or "" for path in scripts)))
+    first = inner if scripts else command
+    if (
+        not starts
+        or _INIT.search(command + inner)
+        or not _RUNS_PYTHON.search(first)
+        or not module.python
+    ):
         return
     if any(
         "SIGTERM" in source.text or "add_signal_handler" in source.text
