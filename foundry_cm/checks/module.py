@@ -35,13 +35,15 @@ _SCRIPT = re.compile(r"[\w./-]+\.py\b")
 class Module:
     """A module's folder; what costs time is looked at once, and only when a check asks for it.
 
-    Nothing of it is imported or run. `found` is what the checks before this one have found.
+    Nothing of it is imported or run. `found` is what the checks before this one have found, and
+    `memory` what several of them share.
     """
 
     folder: Path
     settings: CheckSettings = field(default_factory=CheckSettings)
     command: tuple[str, ...] = ()
     found: list[Finding] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Module:

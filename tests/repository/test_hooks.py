@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import yaml
-from pre_commit.commands.validate_manifest import validate_manifest
 
 from foundry_cm.cli import VERBS
 from tests.conftest import REPOSITORY
@@ -23,7 +25,8 @@ def test_no_check_of_a_commit_fetches_anything() -> None:
 
 def test_hook_that_other_repositories_use_is_one_that_pre_commit_takes() -> None:
     manifest = REPOSITORY / ".pre-commit-hooks.yaml"
-    assert validate_manifest([str(manifest)]) == 0
+    command = (sys.executable, "-m", "pre_commit", "validate-manifest", str(manifest))
+    assert subprocess.run(command).returncode == 0
     [hook] = yaml.safe_load(manifest.read_text("utf-8"))
-    command, verb = hook["entry"].split()
-    assert (command, verb in VERBS, hook["pass_filenames"]) == ("cm", True, False)
+    tool, verb = hook["entry"].split()
+    assert (tool, verb in VERBS, hook["pass_filenames"]) == ("cm", True, False)
