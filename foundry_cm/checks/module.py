@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from foundry_cm.checks import carried, rendering
 from foundry_cm.checks.finding import Finding
@@ -22,6 +23,8 @@ from foundry_cm.module.files import is_inside
 from foundry_cm.module.git import git
 from foundry_cm.module.project import CheckSettings, Project
 
+T = TypeVar("T")
+
 ANSWERS = ".copier-answers.yml"
 _SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__", ".cm", ".tox", ".mypy_cache"}
 # What lies beside the code where there is no src/ and is not part of the module.
@@ -29,6 +32,7 @@ _BESIDE = {"tests", "test", "docs", "examples", "scripts", "build", "dist"}
 _LARGEST = 2_000_000
 _STARTS = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
 _SCRIPT = re.compile(r"[\w./-]+\.py\b")
+_MOST_FILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Module:
         names = listed.split("\0") if listed else list(_walk(self.folder))
         return sorted({name for name in names if name and (self.folder / name).is_file()})
 
+    @cached_property
+    def on_disk(self) -> list[str]:
+        """All its files, those that git ignores too, but for those of tools; the first thousands."""
+        return sorted(islice(_walk(self.folder), _MOST_FILES))
+
     def text(self, path: str) -> str | None:
         """The text of a file; None where there is none that may be read.
 
@@ -90,6 +99,17 @@ class Module:
         except (OSError, ValueError):
             return None
         return None if b"\0" in content else content.decode("utf-8-sig", errors="replace")
+
+    def once(self, make: Callable[[Module], T]) -> T:
+        """What a function gives for this module; it is asked only once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+    @cached_property
+    def _made(self) -> dict[Callable[..., Any], Any]:
+        return {}
 
     @cached_property
     def python(self) -> dict[str, Source]:
