@@ -61,7 +61,7 @@ class Container:
     @cached_property
     def files(self) -> dict[str, str]:
         """The module's files that the image has: the path in the module by that in the image."""
-        return self._files_of(self.last)
+        return self.files_of(self.last)
 
     def may_have(self, name: str) -> bool:
         """Whether the image may have a file of a name that is not copied from the module."""
@@ -86,7 +86,8 @@ class Container:
         """
         return [path for path, _ in self._matches(source, self.module.on_disk)]
 
-    def _files_of(self, stage: Stage) -> dict[str, str]:
+    def files_of(self, stage: Stage) -> dict[str, str]:
+        """The module's files that the image of a stage has, by their paths in it."""
         found: dict[str, str] = {}
         folder = "/"
         for step in stage.steps:
@@ -102,7 +103,7 @@ class Container:
     def _copied(self, step: Step, source: str, place: str, several: bool) -> dict[str, str]:
         if step.instruction.flag("from") is not None:
             stage = self._stage(step)
-            there = self._files_of(stage) if stage else {}
+            there = self.files_of(stage) if stage else {}
             root = posixpath.normpath(posixpath.join("/", source))
             pairs = [
                 (path, posixpath.relpath(name, root))
