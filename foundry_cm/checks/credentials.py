@@ -14,29 +14,29 @@ from dataclasses import dataclass
 from foundry_cm.checks.source import Source
 from foundry_cm.image.facts import is_secret
 
-# Each as its maker documents it. Together they are one pattern: a text is read once.
+# Each as its maker documents it. They begin with what is rare: a search for that is fast.
 _FORMS = {
-    "An AWS access key": r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b",
-    "An Anthropic key": r"\bsk-ant-[\w-]{24,}",
-    "An Azure storage key": r"\bAccountKey=[A-Za-z0-9+/]{86}==",
-    "A Databricks token": r"\bdapi[0-9a-f]{32}\b",
-    "A GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,})",
-    "A GitLab token": r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[\w-]{20,}",
-    "A Google API key": r"\bAIza[\w-]{35}(?![\w-])",
-    "A Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
-    "A JSON Web Token, as those of Foundry are,": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
-    "An npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
-    "An OpenAI key": r"\bsk-(?:(?:proj|svcacct)-[\w-]{40,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})",
-    "A PyPI token": r"\bpypi-AgEIcHlwaS5vcmc[\w-]{40,}",
+    "An AWS access key": r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b",
+    "An Anthropic key": r"sk-ant-[\w-]{24,}",
+    "An Azure storage key": r"AccountKey=[A-Za-z0-9+/]{86}==",
+    "A Databricks token": r"dapi[0-9a-f]{32}\b",
+    "A GitHub token": r"(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{50,})",
+    "A GitLab token": r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[\w-]{20,}",
+    "A Google API key": r"AIza[\w-]{35}(?![\w-])",
+    "A Hugging Face token": r"hf_[A-Za-z0-9]{30,}\b",
+    "A JSON Web Token, as those of Foundry are,": r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
+    "An npm token": r"npm_[A-Za-z0-9]{36}\b",
+    "An OpenAI key": r"sk-(?:(?:proj|svcacct)-[\w-]{40,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})",
+    "A PyPI token": r"pypi-AgEIcHlwaS5vcmc[\w-]{40,}",
     "A private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:\\r|\\n|\s)+[A-Za-z0-9+/=\\\s]{60,}",
-    "A SendGrid key": r"\bSG\.[\w-]{22}\.[\w-]{43}",
-    "A Slack token": r"\bxox[abposr]-[\w-]{20,}|hooks\.slack\.com/services/T\w+/B\w+/\w{20,}",
-    "A Stripe key": r"\b[rs]k_live_[0-9a-zA-Z]{24,}",
-    "A Telegram token": r"\b\d{8,10}:AA[\w-]{33}(?![\w-])",
-    "A Twilio key": r"\bSK[0-9a-f]{32}\b",
+    "A SendGrid key": r"SG\.[\w-]{22}\.[\w-]{43}",
+    "A Slack token": r"xox[abposr]-[\w-]{20,}|hooks\.slack\.com/services/T\w+/B\w+/\w{20,}",
+    "A Stripe key": r"[rs]k_live_[0-9a-zA-Z]{24,}",
+    "A Telegram token": r"\d{8,10}:AA[\w-]{33}(?![\w-])",
+    "A Twilio key": r"SK[0-9a-f]{32}\b",
 }
-_FORM = re.compile("|".join(f"({pattern})" for pattern in _FORMS.values()))
-_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]+:([^\s/@\"'<>]{3,})@[\w.-]+")
+_PATTERNS = [(kind, re.compile(pattern)) for kind, pattern in _FORMS.items()]
+_ADDRESS = re.compile(r"://[^\s:/@\"'<>]+:([^\s/@\"'<>]{3,})@[\w.-]+")
 _PLACEHOLDER = re.compile(
     r"<.*|\$.*|[{%@*].*|.*\.\.\..*|[-x*.#_]+|.*(example|placeholder|change.?me|dummy|fake|sample|redacted"
     r"|your[-_ ]|my[-_ ]|todo|fixme|insert|replace|not[-_ ]?a?[-_ ]?(real|secret)).*|(pass|password|passwd|pwd"
@@ -62,10 +62,11 @@ class Secret:
 
 def by_form(text: str) -> Iterator[Secret]:
     """The secrets that are known by their form, and passwords in addresses."""
-    kinds = tuple(_FORMS)
-    for match in _FORM.finditer(text):
-        if not _shows_a_form(match[0]):
-            yield Secret(kinds[(match.lastindex or 1) - 1], _line(text, match.start()), match[0])
+    for kind, pattern in _PATTERNS:
+        for match in pattern.finditer(text):
+            begins = not text[match.start() - 1 : match.start()].isalnum()
+            if begins and not _shows_a_form(match[0]):
+                yield Secret(kind, _line(text, match.start()), match[0])
     for match in _ADDRESS.finditer(text):
         if not _PLACEHOLDER.fullmatch(match[1]):
             yield Secret("A password in an address", _line(text, match.start()), match[1])
