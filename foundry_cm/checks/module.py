@@ -126,6 +126,18 @@ class Module:
             if (text := self.text(name)) is not None
         }
 
+    def source(self, path: str) -> Source:
+        """A Python file, also where it is not counted as code of the module; parsed only once."""
+        if path in self.python:
+            return self.python[path]
+        if path not in self._others:
+            self._others[path] = Source(path, self.text(path) or "")
+        return self._others[path]
+
+    @cached_property
+    def _others(self) -> dict[str, Source]:
+        return {}
+
     @cached_property
     def modules(self) -> dict[str, Source]:
         """The same files, by the name that they are imported by."""

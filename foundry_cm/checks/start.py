@@ -52,8 +52,8 @@ class Start:
     @cached_property
     def sources(self) -> list[Source]:
         """The Python files that the run reaches, by imports and by starting each other."""
-        text = self.container.module.text
-        return [Source(p, text(p) or "") for p in self.files.values() if p.endswith(".py")]
+        module = self.container.module
+        return [module.source(path) for path in self.files.values() if path.endswith(".py")]
 
     def run(self, words: list[str], place: Place) -> None:
         """Follow a command."""
@@ -164,8 +164,7 @@ class Start:
         if there not in self.files:
             self.files[there] = path
             if path.endswith(".py"):
-                source = Source(path, self.container.module.text(path) or "")
-                for name in self._leads_to(source, there):
+                for name in self._leads_to(self.container.module.source(path), there):
                     self._reach(name)
         return True
 

@@ -86,12 +86,9 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
     found = requirements(module)
     if not found or not found.is_whole:
         return
-    missing = [
-        (source.path, line, top)
-        for source in module.python.values()
-        for top, line in sorted(_foreign(source, module))
-        if top != "compute_modules" and not _is_provided(top, found)
-    ]
+    missing = module.once(_missing)
+    if not missing:
+        return
     unnamed = [one.name for one in _unexplained(found, module) if not imports_of(one.name)]
     for path, line, top in missing:
         if any(_resemble(library, top) for library in unnamed):
@@ -143,12 +140,7 @@ def unused_requirement(module: Module) -> Iterator[Finding]:
     if not found or not module.python:
         return
     # Where an import is not explained either, a requirement of unknown imports may be there for it.
-    puzzled = any(
-        not _is_provided(top, found)
-        for source in module.python.values()
-        for top, _ in _foreign(source, module)
-        if top != "compute_modules"
-    )
+    puzzled = bool(module.once(_missing))
     for asked in _unexplained(found, module):
         if puzzled and not imports_of(asked.name):
             continue
@@ -160,6 +152,17 @@ def unused_requirement(module: Module) -> Iterator[Finding]:
         )
 
 
+def _missing(module: Module) -> list[tuple[str, int, str]]:
+    """The imports that no requirement provides: file, line and name."""
+    found = requirements(module) or Requirements()
+    return [
+        (source.path, line, top)
+        for source in module.python.values()
+        for top, line in sorted(_foreign(source, module))
+        if top != "compute_modules" and not _is_provided(top, found)
+    ]
+
+
 def _owned(found: Requirements) -> str | None:
     owned = (path for path in found.paths if not is_lock(path) and not is_template(path))
     return next(owned, None)
@@ -167,20 +170,27 @@ def _owned(found: Requirements) -> str | None:
 
 def _foreign(source: Source, module: Module) -> set[tuple[str, int]]:
     """The top-level names that a file imports from libraries, less those that it can do without."""
-    own = {part for path in module.files for part in re.split(r"[/.]", path)[:-1]}
-    optional = {node for block in _optional(source) for node in ast.walk(block)}
-    found = set()
+    found: set[tuple[str, ast.Import | ast.ImportFrom]] = set()
     for node in source.nodes:
-        if node in optional:
-            continue
         if isinstance(node, ast.Import):
-            found |= {(alias.name.partition(".")[0], node.lineno) for alias in node.names}
+            found |= {(alias.name.partition(".")[0], node) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add((node.module.partition(".")[0], node.lineno))
+            found.add((node.module.partition(".")[0], node))
+    own = module.once(_own_names)
+    left = {(top, node) for top, node in found if top not in sys.stdlib_module_names | own}
+    optional = (
+        {inner for block in _optional(source) for inner in ast.walk(block)} if left else set()
+    )
+    return {(top, node.lineno) for top, node in left if node not in optional}
+
+
+def _own_names(module: Module) -> set[str]:
+    """The names of its own files and folders, which are no library's."""
     return {
-        (top, line)
-        for top, line in found
-        if top not in sys.stdlib_module_names and top not in own and top != "__main__"
+        part
+        for path in module.files
+        if path.endswith(".py")
+        for part in re.split(r"[/.]", path)[:-1]
     }
 
 
@@ -270,6 +280,4 @@ def _words(module: Module) -> str:
 def _other_imports(module: Module) -> set[str]:
     """What Python files import that are not counted as the module's code, such as scripts."""
     others = [path for path in module.files if path.endswith(".py") and path not in module.python]
-    return {
-        found.target for path in others for found in Source(path, module.text(path) or "").imports
-    }
+    return {found.target for path in others for found in module.source(path).imports}

@@ -10,7 +10,6 @@ from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.history import added
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.checks.source import Source
 
 _SETTINGS = re.compile(r".*\.(ya?ml|toml|json|sh|bash|ini|cfg|conf|properties|js|ts|mjs|env)")
 # They are for one machine, and other checks see to it that they stay there.
@@ -100,7 +99,7 @@ def password_in_code(module: Module) -> Iterator[Finding]:
         if not python and not _SETTINGS.fullmatch(path):
             continue
         text = module.text(path) or ""
-        source = (module.python.get(path) or Source(path, text)) if python else None
+        source = module.source(path) if python else None
         known = {secret.line for secret in by_form(text)}
         for secret in by_name(text, source):
             if secret.line not in known:
