@@ -1,6 +1,6 @@
 """Keys, tokens and passwords in text: by the form that their makers give them, or by the name they have.
 
-Nothing is verified: no value leaves this machine. docs/decisions/0006-checks.md says why the forms are
+Nothing is verified: no value leaves this machine. docs/decisions/0006 says why the forms are
 a table here.
 """
 

@@ -67,8 +67,8 @@ class Declared:
                 found[name] = path, self._line(path, name)
         asked = self.module.answers.get("sources")
         for item in asked if isinstance(asked, list) else ():
-            if isinstance(name := item.get("name") if isinstance(item, dict) else item, str):
-                found.setdefault(name, (ANSWERS, self._line(ANSWERS, name)))
+            if isinstance(api := item.get("name") if isinstance(item, dict) else item, str):
+                found.setdefault(api, (ANSWERS, self._line(ANSWERS, api)))
         return found
 
     @cached_property
