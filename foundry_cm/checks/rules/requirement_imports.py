@@ -32,6 +32,10 @@ _UNIMPORTED = re.compile(
 )  # fmt: skip
 
 
+# Other checks look for them.
+_OF_THE_SDK = {"compute_modules", "external_systems"}
+
+
 @check(
     "CM306",
     "undeclared-import",
@@ -159,7 +163,7 @@ def _missing(module: Module) -> list[tuple[str, int, str]]:
         (source.path, line, top)
         for source in module.python.values()
         for top, line in sorted(_foreign(source, module))
-        if top != "compute_modules" and not _is_provided(top, found)
+        if top not in _OF_THE_SDK and not _is_provided(top, found)
     ]
 
 
@@ -246,7 +250,7 @@ def _is_imported(library: str, targets: set[str]) -> bool:
 def _resemble(library: str, top: str) -> bool:
     """Whether a library of unknown imports may be the one that an import wants."""
     name = canonicalize_name(top)
-    return name in library or any(len(part) > 3 and part in name for part in library.split("-"))
+    return bool({*library.split("-")} & {*name.split("-"), f"py{name}", f"{name}py"})
 
 
 def _is_brought(asked: Asked, found: Requirements) -> bool:

@@ -172,7 +172,7 @@ def sources_extra(module: Module) -> Iterator[Finding]:
     The import fails in the image: what it stands on is only in that extra.
     """
     uses = any(
-        f"{found.target}.".startswith("compute_modules.sources_v2.")
+        f"{found.target}.".startswith(("compute_modules.sources_v2.", "external_systems."))
         for source in module.python.values()
         for found in source.imports
     )
