@@ -266,6 +266,7 @@ def exposed_port(module: Module) -> Iterator[Finding]:
         Bad("Dockerfile:1", _changed("python:3.12-slim", "gcr.io/distroless/python3-debian12:nonroot")),
         Bad("Dockerfile:2", {"Dockerfile": "FROM golang:1.26 AS build\nFROM scratch\nCOPY --from=build /m /m\n"}),
         Bad("Dockerfile:1", _changed("python:3.12-slim", "cgr.dev/chainguard/python:3.12")),
+        Bad("Dockerfile:1", {"Dockerfile": "FROM scratch\nADD rootfs /\nCOPY rootfs.tar /\n"}),
     ),
     good=(
         {"Dockerfile": GOOD},

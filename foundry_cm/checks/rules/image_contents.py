@@ -74,6 +74,7 @@ def _with(middle: str, **files: str) -> dict[str, str]:
         Bad("Dockerfile:5", _with("COPY .git .git\n")),
         Bad("Dockerfile:5", _with("COPY sources.local.toml .\n")),
         Bad("Dockerfile:5", _with("COPY conf conf\n", **{"conf/prod/server.key": "k\n"})),
+        Bad("Dockerfile:5", _with("COPY . .\n", **{".git/x": "", ".dockerignore": ".venv\n"})),
         Bad("Dockerfile:5", _with("COPY . .\n", **{".env": "A=1\n", ".dockerignore": "*.pem\n"})),
     ),
     good=(
@@ -83,6 +84,8 @@ def _with(middle: str, **files: str) -> dict[str, str]:
         _with("COPY . .\n", **{"x/id_rsa": "k\n", ".dockerignore": "*\n!src\n"}),
         {"Dockerfile": "FROM a:1 AS build\nCOPY .git .git\n" + START + END},
         _with("COPY --from=build /run/token /app/token\n"),
+        _with("COPY . .\n", **{".git/x": "", ".dockerignore": ".git\n"}),
+        _with("COPY src src\n", **{".git/x": ""}),
     ),
 )  # fmt: skip
 def copied_secret(module: Module) -> Iterator[Finding]:
@@ -198,6 +201,13 @@ def secret_variable(module: Module) -> Iterator[Finding]:
     bad=(
         Bad("Dockerfile:6", _with("", **{"src/app.py": "from ultralytics import YOLO\n"})),
         Bad(
+            "Dockerfile:8",
+            _with(
+                "ENV HOME=/app/me\nRUN mkdir /app/me\n",
+                **{"src/app.py": "import transformers\n"},
+            ),
+        ),
+        Bad(
             "Dockerfile:7",
             _with("ENV HOME=/home/me\n", **{"src/app.py": "import transformers\n"}),
         ),
@@ -213,6 +223,11 @@ def secret_variable(module: Module) -> Iterator[Finding]:
         _with(""),
         _with("RUN useradd -m -u 5000 me\n", **{"src/app.py": "import transformers\n"}),
         _with("RUN adduser --uid 5000 me\n", **{"src/app.py": "import transformers\n"}),
+        _with(
+            "RUN chmod 777 /app\nENV HOME=/app/me\nUSER 5000\nRUN mkdir /app/me\n",
+            **{"src/app.py": "import transformers\n"},
+        ),
+        _with("USER 5000\nENV HOME=/x\nRUN mkdir -p /x\n", **{"src/app.py": "import transformers\n"}),
         _with("ENV HF_HOME=/tmp/hf\n", **{"src/app.py": "import transformers\n"}),
         _with(
             "ENV HOME=/home/me\nRUN mkdir $HOME && chown 5000 /home/me\n",

@@ -98,6 +98,10 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
         ),
         Bad(
             "requirements.txt:2",
+            asking("-r all.lock", "torch", app="import torch\n", **{"all.lock": "torch==2.9.0\n"}),
+        ),
+        Bad(
+            "requirements.txt:2",
             asking(
                 "--index-url https://download.pytorch.org/whl/cpu",
                 "torch",
@@ -122,6 +126,8 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
     good=(
         asking("--index-url https://download.pytorch.org/whl/cpu", "torch", app="import torch\n"),
         asking("torch==2.6.0+cpu", "sentence-transformers", app="import torch\n"),
+        asking("torch", app='import torch\nMODEL = torch.load("m").cuda()\n'),
+        {"src/app.py": "import torch\n"},
         asking("torch", app='import torch\nMODEL = torch.load("m").to("cuda")\n'),
         asking("torch", app="import torch\nGPU = torch.cuda.is_available()\n"),
         asking("torch", app="import torch\n", Dockerfile="FROM nvidia/cuda:13.0-base\n"),

@@ -59,6 +59,7 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
                 **{"more.txt": "pyyaml\n", "Dockerfile": DOCKERFILE},
             ),
         ),
+        Bad("src/app.py:2", asking(SDK_RANGE, app="with open('a') as file:\n    import pandas\n")),
         Bad(
             "src/app.py:2",
             {
@@ -79,6 +80,8 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         asking(SDK_RANGE, "./wheels/acme.whl", app=APP + "import acme\n"),
         asking(SDK_RANGE, app=APP + "import pandas\n", Dockerfile=DOCKERFILE + "RUN pip install pandas\n"),
         asking(SDK_RANGE, "acme-toolbox", app=APP + "import toolbox\n"),
+        asking(SDK_RANGE, app="from contextlib import suppress as s\nwith s(Error):\n    import csv\n"),
+        asking(SDK_RANGE, app="import contextlib\nwith contextlib.suppress(E):\n    import pandas\n"),
         {"src/app.py": APP + "import pandas\n"},
     ),
 )  # fmt: skip
@@ -131,6 +134,9 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
         asking(SDK_RANGE, "hypercorn", Dockerfile=DOCKERFILE.replace("python", "hypercorn")),
         asking(SDK_RANGE, "snowflake-sqlalchemy", app=APP + 'URL = "snowflake://"\n'),
         asking(SDK_RANGE, "acme-toolbox", app=APP + "import toolbox\n"),
+        asking(SDK_RANGE, "acme-client", app=APP + "import acme\n"),
+        asking(SDK_RANGE, "polars", **{"scripts/load.py": "import polars\n"}),
+        {"requirements.txt": "pandas\n", "app.js": "1;\n"},
         asking(SDK_RANGE, "-r all.lock", **{"all.lock": "pandas==2.3.0\n"}),
         asking(SDK_RANGE, "-r requirements-template.txt", **{"requirements-template.txt": "stamina\n"}),
     ),

@@ -90,6 +90,7 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         Bad("requirements.txt:1", asking(f"{SDK}[sources]==0.31.0")),
         Bad("requirements.txt:1", asking(f"{SDK}<0.34")),
         Bad("requirements.txt:1", asking(f"{SDK}>=0.20")),
+        Bad("requirements.txt:1", asking(f"{SDK}<0.40")),
         Bad("requirements.txt:1", asking(f"{SDK}>=0.20,<0.35")),
         Bad("requirements.txt:1", asking(f"{SDK}!=0.30")),
         Bad(

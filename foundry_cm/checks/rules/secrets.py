@@ -47,6 +47,7 @@ _KEY = "-----BEGIN PRIVATE" + " KEY-----\\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC
         {"src/app.py": 'URL = f"https://{user}:{password}@host/path"\n'},
         {"README.md": "postgres://user:password@host/db, https://<user>:<token>@host\n"},
         {"src/app.py": 'PEM = "-----BEGIN PRIVATE' + ' KEY-----"\n'},
+        {"notes.md": f"x{_AWS}\n"},
         {"a.lock": f"sha256:{'0123456789abcdef' * 4}\n"},
     ),
 )
@@ -69,6 +70,8 @@ def key_in_file(module: Module) -> Iterator[Finding]:
         Bad("src/app.py:1", {"src/app.py": 'H = {"client_secret": "Zk3v-9qLm-77xTpw2"}\n'}),
         Bad("src/app.py:1", {"src/app.py": 'self.token: str = "9f8b7a6c5d4e3f2a1b0c"\n'}),
         Bad("src/app.py:1", {"src/app.py": 'def f(user, password="S3same!"): ...\n'}),
+        Bad("src/app.py:1", {"src/app.py": 'f(password="abcd")\n'}),
+        Bad("src/app.py:1", {"src/app.py": 'f(token="a1b2c3d4e5f6")\n'}),
         Bad("src/app.py:2", {"src/app.py": 'import os\nos.getenv("API_TOKEN", "9f8b7a6c5d4e3f2a")\n'}),
         Bad(
             "compose.yaml:3 compose.yaml:4",
@@ -84,6 +87,7 @@ def key_in_file(module: Module) -> Iterator[Finding]:
         {"src/app.py": 'PASSWORD = os.environ["PASSWORD"]\nTOKEN = "..."\nTOKEN = ""\n'},
         {"src/app.py": 'tokenizer = "bert-base-uncased"\npad_token = "<pad>"\nmax_tokens = "512"\n'},
         {"src/app.py": 'API_KEY = "additionalSecretApiKey2"\nTOKEN = "/opt/module-auth-token/TOKEN_1"\n'},
+        {"src/app.py": 'login(password="abc", token="a1b2c3d4e5f", db_password="see notes 1")\n'},
         {"src/app.py": 'login(password="password", token="your-token-here-123")\n'},
         {"src/app.py": 'TOKEN_URL = "https://login.acme.io/oauth/v2/token"\n'},
         {"compose.yaml": "PASSWORD: ${DB_PASSWORD}\nAPI_TOKEN: <token 1234567890>\n"},

@@ -124,6 +124,9 @@ def _is_of_sources(text: str) -> bool:
         {"src/app.py": GET.replace("api.acme.io", "api.example.com")},
         {"app.py": 'import requests\n\n"""https://docs.acme.io"""\nprint("see https://docs.acme.io")\n'},
         {"app.py": 'import requests, os\nrequests.get(f"https://{os.environ[\'FOUNDRY_URL\']}/api")\n'},
+        {"app.py": "import requests\n\ndef f(t):\n    return requests.get(f'https://api.acme.{t}/v1')\n"},
+        {"app.py": "import socket\n\ndef f(host):\n    socket.create_connection((host, 1))\n"},
+        {"app.py": 'import requests\n\ndef f(c, e):\n    c["sources"]\n    requests.get("https://acme.io")\n'},
         {"app.py": 'import lxml\nNS = "https://acme.io/ns"\n'},
         {"app.py": 'import requests\nNS = "http://www.w3.org/2001/XMLSchema"\n'},
         {"src/app.py": "x = 1\n", "tests/test_app.py": GET},
@@ -167,14 +170,14 @@ def _hosts(module: Module) -> Iterator[tuple[str, int, str]]:
 
 def _of_python(source: Source) -> Iterator[tuple[int, str]]:
     said = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
+    texts = (node for node in source.nodes if isinstance(node, ast.JoinedStr))
+    pieces = {id(value) for text in texts for value in text.values}
     for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
-            if _ADDRESS.fullmatch(node.value):
+            # What stands before the first value of an f-string may be half a host.
+            whole = id(node) not in pieces or re.match(r"[\w+]+://[^/]+/", node.value)
+            if whole and _ADDRESS.fullmatch(node.value):
                 yield node.lineno, _host(node.value)
-        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
-            begin = str(node.values[0].value)
-            if re.match(r"\w+://[^/]+/", begin) and _ADDRESS.fullmatch(begin):
-                yield node.lineno, _host(begin)
         elif isinstance(node, ast.Call) and _last(source.resolve(node.func)) in _TAKES_HOST:
             first = node.args[0] if node.args else None
             first = first.elts[0] if isinstance(first, ast.Tuple) and first.elts else first
