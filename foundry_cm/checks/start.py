@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, takewhile
 
-from foundry_cm.checks.container import Container, shell_text
+from foundry_cm.checks.container import Container, containers, shell_text
+from foundry_cm.checks.module import Module
 from foundry_cm.checks.source import Source
 from foundry_cm.module.dockerfile import Instruction
 
@@ -21,6 +22,8 @@ _SHELL = re.compile(r"(.*/)?(sh|bash|dash|ash|zsh)$")
 # They hand signals on, and are process 1 themselves.
 _INIT = re.compile(r"(.*/)?(tini(-static)?|dumb-init|catatonit|docker-init|s6-svscan)$")
 _WITH_VALUE = {"-X", "-W", "-r", "--require", "--import", "--loader"}
+_STOPS = re.compile(r"SIGTERM|add_signal_handler|uvicorn\.run|run_app\(")
+_JAVASCRIPT = (".js", ".mjs", ".cjs", ".ts", ".mts", "package.json")
 _STARTS_OTHERS = ("subprocess", "os", "runpy", "multiprocessing")
 
 Place = tuple[str, int]
@@ -54,6 +57,25 @@ class Start:
         """The Python files that the run reaches, by imports and by starting each other."""
         module = self.container.module
         return [module.source(path) for path in self.files.values() if path.endswith(".py")]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The code that the run reaches; of JavaScript all that the module has."""
+        if self.language == "node":
+            module = self.container.module
+            return [module.text(p) or "" for p in module.files if p.endswith(_JAVASCRIPT)]
+        return [source.text for source in self.sources]
+
+    @property
+    def gets_signals(self) -> bool:
+        """Whether a program of the module's own is process 1, which gets what Foundry sends."""
+        is_first = bool(self.files and self.language) and not (self.has_init or self.keeps_shell)
+        return is_first and not self.container.final("STOPSIGNAL")
+
+    @property
+    def handles_stop(self) -> bool:
+        """Whether that program does anything about SIGTERM, which the kernel keeps from process 1."""
+        return any(map(_STOPS.search, self.texts))
 
     def run(self, words: list[str], place: Place) -> None:
         """Follow a command."""
@@ -200,6 +222,15 @@ class Start:
 
     def _at(self, name: str) -> str:
         return posixpath.normpath(posixpath.join(self._cwd, name))
+
+
+def starts(module: Module) -> list[Start]:
+    """What each image of a module runs, where its Dockerfile says so."""
+    return module.once(_find)
+
+
+def _find(module: Module) -> list[Start]:
+    return [start for container in containers(module) if (start := start_of(container))]
 
 
 def start_of(container: Container) -> Start | None:

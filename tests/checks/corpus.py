@@ -21,6 +21,7 @@ from typing import Any
 
 from foundry_cm.checks import Finding, Severity, run
 from foundry_cm.checks.registry import Files
+from tests.checks import mistakes_beside
 from tests.checks.styles import STYLES
 
 # Every example in both modes, and the answers that change the code.
@@ -282,15 +283,20 @@ def bad(module: Path, first: int = 0, step: int = 1) -> Iterator[tuple[Mistake, 
         path.relative_to(module).as_posix(): path.read_text("utf-8", errors="replace")
         for path in sorted(module.rglob("*"))
         if path.is_file()
-        and path.suffix in (".py", ".json", ".md", "")
+        and path.suffix in (".py", ".json", ".md", ".txt", ".toml", "")
         and ".git" not in path.parts
     }
     app = next((path for path in ("src/app.py", "app.py") if path in files), None)
     if app and "cm: ignore" in files[app]:
         return
-    made = [*(mistakes(app, files[app]) if app else ()), *beside(files)]
+    made = [
+        *(mistakes(app, files[app]) if app else ()),
+        *beside(files),
+        *(Mistake(*each) for each in mistakes_beside.beside(files, app)),
+    ]
     for mistake in made[first % step :: step]:
         file = module / mistake.path
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(mistake.text, encoding="utf-8")
         try:
             yield mistake, run(module)

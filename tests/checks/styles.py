@@ -12,6 +12,9 @@ COPY src .
 USER 5000
 CMD ["python", "app.py"]
 """
+TORCH_FOR_CPU = """RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.9.0
+ENV HF_HOME=/tmp/huggingface
+"""
 AROUND = {
     "Dockerfile": DOCKERFILE,
     "requirements.txt": "foundry-compute-modules==0.34.0\n",
@@ -107,6 +110,7 @@ STYLES: dict[str, Files] = {
         "MODEL = SentenceTransformer('/app/model')\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    return MODEL.encode(event.text).tolist()\n",
         imports="from sentence_transformers import SentenceTransformer\n",
         needs="sentence-transformers==5.1.2\n",
+        more={"Dockerfile": DOCKERFILE.replace("COPY req", TORCH_FOR_CPU + "COPY req", 1)},
     ),
     "model-on-first-use": app(
         "@lru_cache(maxsize=1)\ndef words() -> set[str]:\n    with open('words.txt') as file:\n        return set(file)\n\n\n@function\ndef known(context, event: Query) -> bool:\n    return event.text in words()\n",

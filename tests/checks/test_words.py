@@ -98,13 +98,13 @@ WORDS: list[tuple[Files, str, str]] = [
     ),
     (
         {"Dockerfile": START + 'CMD ["python", "app.py"]\n', "src/app.py": APP.replace("SIGTERM", "SIGINT")},
-        "notice Dockerfile:5 The program is process 1 and does not handle SIGTERM: every stop waits to be killed",
-        "Call signal.signal(signal.SIGTERM, ...) before the start, or put tini before the command.",
+        "warning Dockerfile:5 Python is process 1 and handles no SIGTERM: it does not stop when it is told to",
+        "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start.",
     ),
     (
         {"Dockerfile": image_start.NODE + 'CMD ["node", "app.js"]\n', "src/app.js": "'@palantir/compute-module'\n"},
-        "notice Dockerfile:5 The program is process 1 and does not handle SIGTERM: every stop waits to be killed",
-        'Call process.on("SIGTERM", ...) before the start, or put tini before the command.',
+        "warning Dockerfile:5 Node.js is process 1 and handles no SIGTERM: it does not stop when it is told to",
+        'Write process.on("SIGTERM", () => process.exit(0)) before the start.',
     ),
     (
         {"Dockerfile": BASE.replace("COPY src", "COPY .env"), ".env": ""},

@@ -191,6 +191,7 @@ def secret_variable(module: Module) -> Iterator[Finding]:
                         f"For the build write RUN --mount=type=secret,id={name},env={name}; "
                         "at run time take it from a Source.",
                         instruction.line,
+                        secret=True,
                     )
 
 

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from foundry_cm.checks.container import Container, containers
+from foundry_cm.checks.container import containers
 from foundry_cm.checks.finding import Edit, Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.source import Source
-from foundry_cm.checks.start import Start, start_of
+from foundry_cm.checks.start import Start, starts
 
 # Bases whose own command is a shell or an interpreter, and nobody's module.
 _PLAIN_BASE = re.compile(
@@ -20,13 +20,12 @@ _PLAIN_BASE = re.compile(
     r"|ubi\d*(-minimal)?|golang|openjdk|eclipse-temurin|cuda|pytorch|tensorflow|miniconda3|mambaforge"
     r"|micromamba|scratch|distroless.*|python3.*|base)([:@].*)?"
 )
-_CLIENT_MODULES = ("annotations", "function_registry", "startup", "client", "resources", "bin")
+# What of the SDK starts nothing.
+_BESIDE_THE_CLIENT = ("auth", "context", "logging", "sources", "sources_v2")
 _CLIENT_WORDS = re.compile(
     r"GET_JOB_(URI|PATH)|RUNTIME_(HOST|API|PORT)|MODULE_AUTH_TOKEN|BUILD2_TOKEN|RESOURCE_ALIAS_MAP"
     r"|FOUNDRY_SERVICE_DISCOVERY|FOUNDRY_URL|internal-query|palantir/compute-module"
 )
-_JAVASCRIPT = (".js", ".mjs", ".cjs", ".ts", ".mts", "package.json")
-_STOPS = re.compile(r"SIGTERM|uvicorn\.run|run_app\(")
 
 APP = """\
 import signal
@@ -59,15 +58,6 @@ def _with(last: str, **files: str) -> dict[str, str]:
     """A module whose Dockerfile ends with these lines; the files are those of `src/`."""
     given = {f"src/{name.replace('__', '.')}": text for name, text in files.items()}
     return {"Dockerfile": BUILD + last, **(given or {"src/app.py": APP})}
-
-
-def _starts(module: Module) -> list[Start]:
-    """What each image of a module runs, where its Dockerfile says so."""
-    return module.once(_find_starts)
-
-
-def _find_starts(module: Module) -> list[Start]:
-    return [start for container in containers(module) if (start := start_of(container))]
 
 
 @check(
@@ -136,7 +126,7 @@ def shell_form(module: Module) -> Iterator[Finding]:
     The shell is process 1 then and does not hand on SIGTERM: every stop waits until Foundry kills
     the container, and a call in flight is lost. In a list, or after `exec`, the program is process 1.
     """
-    for start in _starts(module):
+    for start in starts(module):
         if not start.keeps_shell:
             continue
         path, line = start.keeps_shell
@@ -182,9 +172,23 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
                 "src/app.py": APP,
             },
         ),
+        Bad("docker/Dockerfile:5", {"docker/Dockerfile": BUILD + 'CMD ["python", "x.py"]\n', "src/app.py": APP}),
+        Bad("a/Containerfile:3", {"a/Containerfile": 'FROM a:1\nCOPY app.py /\nCMD ["/x.py"]\n', "a/app.py": APP}),
+        Bad("Dockerfile:5", _with('CMD ["node", "-r", "x", "server"]\n')),
     ),
     good=(
         _with('CMD ["python", "-u", "app.py"]\n'),
+        {"docker/Dockerfile": BUILD + 'CMD ["python", "app.py"]\n', "src/app.py": APP},
+        {"a/Containerfile": 'FROM a:1\nCOPY app.py /\nCMD ["/app.py"]\n', "a/app.py": APP, "app.py": ""},
+        _with('CMD ["python", "app.py"]\n') | {"b/Dockerfile": 'FROM a:1\nCMD ["python", "x.py"]\n'},
+        _with('CMD ["python", "/opt/tools/start.py"]\n'),
+        _with('CMD ["python", "-m"]\n'),
+        _with('CMD ["sh"]\n'),
+        _with('CMD ["node", "-e", "1"]\n'),
+        _with('CMD ["python", "$SCRIPT"]\n'),
+        _with('COPY --from=acme/tools:1 /t /t\nCMD ["python", "/app/t.py"]\n'),
+        {"Dockerfile": 'FROM a:1\nRUN echo 1 > app.py\nCMD ["python", "app.py"]\n', "src/app.py": APP},
+        {"Dockerfile": 'FROM a:1\nCOPY src/[a-b]*.py /\nCMD ["python", "app.py"]\n', "src/app.py": APP},
         _with('CMD ["python", "-X", "dev", "/app/app.py"]\n'),
         _with('CMD ["python", "-m", "jobs.worker"]\n') | {"src/jobs/worker.py": APP},
         _with('ENV PYTHONPATH=/app/lib\nCMD ["python", "-m", "w"]\n') | {"src/lib/w/__main__.py": APP},
@@ -204,7 +208,7 @@ def missing_script(module: Module) -> Iterator[Finding]:
 
     The container ends as soon as it starts. Shells, entry scripts and `python -m` are followed.
     """
-    for start in _starts(module):
+    for start in starts(module):
         for (path, line), name in start.missing:
             where = start.container.workdir(start.container.last)
             there = sorted(n for n in start.container.files if n.endswith((".py", ".js", ".sh")))
@@ -236,6 +240,13 @@ def missing_script(module: Module) -> Iterator[Finding]:
             ),
         ),
         Bad(
+            "Dockerfile:5",
+            _with('CMD ["/app/m.py"]\n', m__py='NAME = "w"\n', w__py=APP),
+        ),
+        Bad(
+            "Dockerfile:5", _with('CMD ["./go"]\n', go="#!/bin/sh\nexec python m.py\n", m__py="1\n")
+        ),
+        Bad(
             "Dockerfile:5", {"Dockerfile": NODE + 'CMD ["node", "app.js"]\n', "src/app.js": "1;\n"}
         ),
     ),
@@ -247,6 +258,15 @@ def missing_script(module: Module) -> Iterator[Finding]:
             main__py='import subprocess, sys\nsubprocess.run([sys.executable, "-m", "worker"])\n',
             worker__py=APP,
         ),
+        _with('CMD ["python", "-m", "a.run"]\n', app__py=APP)
+        | {
+            "src/a/run.py": "from .b.c import d\n",
+            "src/a/b/c.py": "from . import d\nfrom .. import e\n",
+            "src/a/e.py": "from ..app import double\n",
+        },
+        _with('CMD ["python", "-m", "a.run"]\n', app__py=APP)
+        | {"src/a/run.py": "from . import b\n", "src/a/__init__.py": "import app\n"},
+        _with('CMD ["python", "m.py"]\n', m__py="from compute_modules import add_functions\n"),
         _with(
             'CMD ["python", "main.py"]\n',
             main__py="from lib import client\n",
@@ -268,7 +288,7 @@ def no_client(module: Module) -> Iterator[Finding]:
     The command runs another file than the one with the functions, or the file lost its start. The
     container looks healthy and never asks Foundry for a job.
     """
-    for start in _starts(module):
+    for start in starts(module):
         if start.files and not start.missing and start.language and not _has_client(start):
             path, line = start.place
             yield Finding(
@@ -283,16 +303,15 @@ def _has_client(start: Start) -> bool:
     if any("server.openapi" in s.instruction.text for s in start.container.last.steps):
         return True
     if start.language == "node":
-        return any(map(_CLIENT_WORDS.search, _javascript(start.container)))
+        return any(map(_CLIENT_WORDS.search, start.texts))
     return any(map(_is_client, start.sources))
 
 
 def _is_client(source: Source) -> bool:
     for found in source.imports:
         top, _, rest = found.target.partition(".")
-        if top == "foundry_sdk" or (
-            top == "compute_modules" and rest.partition(".")[0] in ("", *_CLIENT_MODULES)
-        ):
+        starts_it = top == "compute_modules" and rest.partition(".")[0] not in _BESIDE_THE_CLIENT
+        if top == "foundry_sdk" or starts_it:
             return True
     return any(
         isinstance(node, ast.Constant)
@@ -300,61 +319,3 @@ def _is_client(source: Source) -> bool:
         and _CLIENT_WORDS.search(node.value)
         for node in source.nodes
     )
-
-
-def _javascript(container: Container) -> list[str]:
-    module = container.module
-    return [module.text(name) or "" for name in module.files if name.endswith(_JAVASCRIPT)]
-
-
-@check(
-    "CM116",
-    "unhandled-stop",
-    severity=Severity.NOTICE,
-    bad=(
-        Bad(
-            "Dockerfile:5",
-            _with('CMD ["python", "app.py"]\n', app__py=APP.replace("SIGTERM", "SIGINT")),
-        ),
-        Bad(
-            "Dockerfile:5", {"Dockerfile": NODE + 'CMD ["node", "app.js"]\n', "src/app.js": "1;\n"}
-        ),
-    ),
-    good=(
-        _with('CMD ["python", "app.py"]\n'),
-        _with('CMD ["python", "m.py"]\n', m__py="import app\n", app__py=APP),
-        _with('ENTRYPOINT ["tini", "--"]\nCMD ["python", "m.py"]\n', m__py="print(1)\n"),
-        _with('STOPSIGNAL SIGINT\nCMD ["python", "m.py"]\n', m__py="print(1)\n"),
-        _with("CMD python m.py\n", m__py="print(1)\n"),
-        {
-            "Dockerfile": NODE + 'CMD ["node", "app.js"]\n',
-            "src/app.js": 'process.on("SIGTERM", () => process.exit(0));\n',
-        },
-    ),
-)
-def unhandled_stop(module: Module) -> Iterator[Finding]:
-    """The program is process 1 of its container and has no handler for SIGTERM.
-
-    The kernel ignores the signal for process 1 unless it is handled, so every stop and every
-    upgrade waits until Foundry kills the container.
-    """
-    for start in _starts(module):
-        handled = start.has_init or start.keeps_shell or start.container.final("STOPSIGNAL")
-        if not start.files or not start.language or handled:
-            continue
-        texts = [source.text for source in start.sources]
-        if start.language == "node":
-            texts = _javascript(start.container)
-        if not any(map(_STOPS.search, texts)):
-            how = (
-                "signal.signal(signal.SIGTERM, ...)"
-                if start.language == "python"
-                else 'process.on("SIGTERM", ...)'
-            )
-            path, line = start.place
-            yield Finding(
-                "The program is process 1 and does not handle SIGTERM: every stop waits to be killed",
-                path,
-                f"Call {how} before the start, or put tini before the command.",
-                line,
-            )

@@ -63,12 +63,50 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         Bad(
             "src/app.py:2",
             {
+                "Dockerfile": "FROM python:3.12\nCOPY pyproject.toml .\nRUN uv sync --locked\n",
+                "pyproject.toml": f'[project]\nname = "m"\ndependencies = ["{SDK_RANGE}"]\n',
+                "src/app.py": APP + "import polars\n",
+            },
+        ),
+        Bad(
+            "src/app.py:2",
+            asking(
+                SDK_RANGE,
+                app=APP + "import polars\n",
+                Dockerfile=DOCKERFILE.replace("pip install", "pip install --target /polars --upgrade"),
+            ),
+        ),
+        Bad(
+            "src/app.py:2",
+            asking(
+                "-r more.txt",
+                app=APP + "import polars\n",
+                Dockerfile=DOCKERFILE,
+                **{
+                    "a/requirements.txt": "polars\n",
+                    "more.txt": f"-e git+https://a.io/x#egg={SDK}\n",
+                },
+            ),
+        ),
+        Bad(
+            "src/app.py:2",
+            {
                 "pyproject.toml": f'[project]\nname = "m"\ndependencies = ["{SDK_RANGE}"]\n',
                 "src/app.py": APP + "import numpy\n",
             },
         ),
     ),
     good=(
+        asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install -e /lib\n"),
+        asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install $LIBS ./lib\n"),
+        asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -t /x polars\n"),
+        asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN apt-get install python3-polars\n"),
+        asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -r /gone.txt\n"),
+        {
+            "pyproject.toml": f'[project]\nname = "m"\ndependencies = ["{SDK_RANGE}", "polars"]\n',
+            "Dockerfile": "FROM python:3.12\nCOPY . .\nRUN pip install .[all]\n",
+            "src/app.py": APP + "import polars\n",
+        },
         asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
         asking(SDK_RANGE, app=APP + "try:\n    import pandas\nexcept ImportError:\n    pandas = None\n"),
         asking(

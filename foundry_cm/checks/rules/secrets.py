@@ -31,14 +31,14 @@ _KEY = "-----BEGIN PRIVATE" + " KEY-----\\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC
     "CM401",
     "key-in-file",
     bad=(
-        Bad("src/app.py:2", {"src/app.py": f'import os\nAUTH = "Bearer {_GITHUB}"\n'}),
-        Bad("Dockerfile:2", {"Dockerfile": f"FROM python:3.12\nRUN pip config set x {_AWS}\n"}),
-        Bad("events/add.json:2", {"events/add.json": f'{{\n  "auth": "{_JWT}"\n}}\n'}),
-        Bad("README.md:1", {"README.md": f'curl -H "key: {_KEY}" ...\n'}),
         Bad(
             "requirements.txt:1",
             {"requirements.txt": "--index-url https://me:s3cr3tw0rd@pypi.acme.io/simple\n"},
         ),
+        Bad("Dockerfile:2", {"Dockerfile": f"FROM python:3.12\nRUN pip config set x {_AWS}\n"}),
+        Bad("events/add.json:2", {"events/add.json": f'{{\n  "auth": "{_JWT}"\n}}\n'}),
+        Bad("README.md:1", {"README.md": f'curl -H "key: {_KEY}" ...\n'}),
+        Bad("src/app.py:2", {"src/app.py": f'import os\nAUTH = "Bearer {_GITHUB}"\n'}),
         Bad("compose.yaml:1", {"compose.yaml": "url: postgres://app:letmein42@db:5432/app\n"}),
     ),
     good=(
@@ -58,7 +58,7 @@ def key_in_file(module: Module) -> Iterator[Finding]:
     """
     for path in _read(module):
         for secret in by_form(module.text(path) or ""):
-            yield Finding(f"{secret.kind} is written here", path, _MEND, secret.line)
+            yield Finding(f"{secret.kind} is written here", path, _MEND, secret.line, secret=True)
 
 
 @check(
@@ -107,7 +107,9 @@ def password_in_code(module: Module) -> Iterator[Finding]:
         known = {secret.line for secret in by_form(text)}
         for secret in by_name(text, source):
             if secret.line not in known:
-                yield Finding(f"{secret.kind} is written here", path, _MEND, secret.line)
+                yield Finding(
+                    f"{secret.kind} is written here", path, _MEND, secret.line, secret=True
+                )
 
 
 @check("CM403", "secret-in-history", proof="tests/checks/test_history.py")
@@ -136,6 +138,7 @@ def _in_history(secret: Secret, path: str, line: int, commit: str) -> Finding:
         path,
         "Revoke it: every clone has it. git filter-repo takes it out of the history as well.",
         line,
+        secret=True,
     )
 
 

@@ -13,6 +13,7 @@ from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.rules.handlers import STRICT, at
 from foundry_cm.checks.shown import APP, ECHO, HEAD, TAIL, bad, good
 from foundry_cm.checks.source import Source, at_import
+from foundry_cm.checks.start import starts
 
 _ANNOTATIONS = "compute_modules.annotations"
 # Libraries whose threads do not survive a fork.
@@ -205,11 +206,7 @@ def file_name(module: Module) -> Iterator[Finding]:
                     yield at(handler, node, message, fix)
 
 
-_COMMAND = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
-_SCRIPT = re.compile(r"[\w./-]+\.sh\b")
-_EXEC = re.compile(r"^\s*exec\s.*", re.MULTILINE)
-_INIT = re.compile(r"\b(tini|dumb-init|s6-svscan|catatonit)\b|\bsh\b[^\w]+-c\b(?!.*\bexec\b)")
-_RUNS_PYTHON = re.compile(r"\bpython[\d.]*\b")
+_NODE = 'FROM node:24\nCOPY app.js app.py /\nCMD ["node", "app.js"]\n'
 _DOCKER = (
     'FROM --platform=linux/amd64 python:3.13-slim\nCOPY src .\nUSER 5000\nCMD ["python", "app.py"]'
 )
@@ -221,41 +218,41 @@ _SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n\n\n"
     "CM253",
     "sigterm-ignored",
     severity=Severity.WARNING,
-    bad=Bad("Dockerfile:4", good(files={"Dockerfile": _DOCKER + "\n"})),
+    bad=(
+        Bad("Dockerfile:4", good(files={"Dockerfile": _DOCKER + "\n"})),
+        Bad("Dockerfile:3", {"Dockerfile": _NODE, "app.js": "const started = 1;\n"}),
+    ),
     good=(
         good(_SIGNAL + ECHO, imports=_STOPS, files={"Dockerfile": _DOCKER + "\n"}),
         good(files={"Dockerfile": _DOCKER.replace("CMD [", "ENTRYPOINT [\"tini\", \"--\"]\nCMD [") + "\n"}),
+        good(files={"Dockerfile": _DOCKER + "\nSTOPSIGNAL SIGINT\n"}),
+        good("import stop\n" + ECHO, files={"Dockerfile": _DOCKER + "\n", "src/stop.py": "import signal as s\ns.SIGTERM\n"}),
+        good(files={"Dockerfile": _DOCKER.replace("[", "").replace("]", "") + "\n"}),
+        {"Dockerfile": _NODE, "app.js": 'process.on("SIGTERM", () => process.exit(0));\n'},
+        {"Dockerfile": _NODE.replace("node", "uvicorn"), "app.py": "print(1)\n"},
     ),
 )  # fmt: skip
 def sigterm(module: Module) -> Iterator[Finding]:
-    """Python as the first process of the container, without a handler for SIGTERM.
+    """Python or Node.js as the first process of the container, without a handler for SIGTERM.
 
     The kernel does not end process 1 on a signal that it does not handle. Every stop then waits until
     Foundry kills the container, and the calls in flight are lost.
     """
-    lines = module.lines("Dockerfile")
-    starts = [n for n, line in enumerate(lines, 1) if _COMMAND.match(line)]
-    command = " ".join(lines[n - 1] for n in starts)
-    named = {name.rpartition("/")[2] for name in _SCRIPT.findall(command)}
-    scripts = [path for path in module.files if path.rpartition("/")[2] in named]
-    # A script is process 1 as long as it runs; exec puts Python in its place.
-    inner = " ".join(_EXEC.findall("\n".join(module.text(path) or "" for path in scripts)))
-    first = inner if scripts else command
-    if (
-        not starts
-        or _INIT.search(command + inner)
-        or not _RUNS_PYTHON.search(first)
-        or not module.python
-    ):
-        return
-    if any(
-        "SIGTERM" in source.text or "add_signal_handler" in source.text
-        for source in module.python.values()
-    ):
-        return
-    message = "Python is process 1 and handles no SIGTERM: it does not stop when it is told to"
-    fix = "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start."
-    yield Finding(message, "Dockerfile", fix, starts[-1])
+    for start in starts(module):
+        if not start.gets_signals or start.handles_stop:
+            continue
+        path, line = start.place
+        if start.language == "node":
+            message = (
+                "Node.js is process 1 and handles no SIGTERM: it does not stop when it is told to"
+            )
+            fix = 'Write process.on("SIGTERM", () => process.exit(0)) before the start.'
+        else:
+            message = (
+                "Python is process 1 and handles no SIGTERM: it does not stop when it is told to"
+            )
+            fix = "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start."
+        yield Finding(message, path, fix, line)
 
 
 @check(
