@@ -175,7 +175,7 @@ class Trial:
         """An event of the wrong shape must not harm the module."""
         if not foundry.replicas[0].alive:
             return
-        job = foundry.jobs.submit(function.name, {"no such field": [None]})
+        job = foundry.jobs.submit(function.name, b'{"no such field": [null]}')
         await asyncio.wait({job.answer}, timeout=_SECONDS / 3)
         if not job.answer.done():
             foundry.jobs.give_up(job)

@@ -13,7 +13,7 @@ from foundry_cm.checks.fixes import mended
 from foundry_cm.cli import report
 from foundry_cm.cli.console import say, say_next, show_json
 from foundry_cm.cli.options import Folder
-from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss
+from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss, printable
 
 _CODE = (".py", ".js", ".mjs", ".cjs", ".ts", "Dockerfile", "Containerfile", ".copier-answers.yml")
 
@@ -102,7 +102,7 @@ def _mend(module: Module, found: list[Finding], yes: bool) -> bool:
     """Show the safe mends, and write them where somebody says so."""
     files = mended(module, found)
     for file in files:
-        typer.echo("\n".join(map(report.printable, file.diff())))
+        typer.echo("\n".join(map(printable, file.diff())))
     if not files:
         say("There is nothing that cm can mend by itself")
         return False

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import typer
 from rich.text import Text
 
 from foundry_cm import __version__
 from foundry_cm.checks import Check, Finding, Module, Severity, checks, pages
-from foundry_cm.cli.console import err
+from foundry_cm.cli.console import err, show_annotation
+from foundry_cm.errors import printable
 
 _STYLES = {
     Severity.ERROR: "bold red",
@@ -84,10 +84,13 @@ def as_json(findings: Iterable[Finding]) -> dict[str, list[dict[str, Any]]]:
 def show_github(findings: Iterable[Finding], folder: Path) -> None:
     """Print findings as annotations of GitHub Actions; nothing in them can be read as a command."""
     for finding in findings:
-        place = f"file={_property(_from_here(folder) + finding.path)},line={finding.line}"
-        title = _property(f"{finding.code} {finding.name}")
-        text = _data(f"{finding.message}. {finding.fix}")
-        typer.echo(f"::{finding.severity} {place},title={title}::{text}")
+        show_annotation(
+            str(finding.severity),
+            f"{finding.message}. {finding.fix}",
+            file=_from_here(folder) + finding.path,
+            line=finding.line,
+            title=f"{finding.code} {finding.name}",
+        )
 
 
 def as_sarif(findings: Iterable[Finding], folder: Path) -> dict[str, Any]:
@@ -137,22 +140,6 @@ def _result(finding: Finding, prefix: str, rules: list[dict[str, Any]]) -> dict[
     }
 
 
-def printable(text: str) -> str:
-    """A text that cannot move the cursor or colour what follows: a file may come from a stranger."""
-    return "".join(_letters(text))
-
-
-def _letters(text: str) -> Iterator[str]:
-    for letter in text:
-        yield (
-            letter
-            if letter.isprintable()
-            else " "
-            if letter == "\t"
-            else "\N{REPLACEMENT CHARACTER}"
-        )
-
-
 def _from_here(folder: Path) -> str:
     """The way from the working directory to a module below it, for what reads paths from there."""
     here, there = Path.cwd().resolve(), folder.resolve()
@@ -161,11 +148,3 @@ def _from_here(folder: Path) -> str:
         if there != here and there.is_relative_to(here)
         else ""
     )
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -135,16 +136,30 @@ def types() -> list[str]:
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Module, dict[str, Any]]:
     """The same text as the checks read it, and as Python runs it."""
     folder = tmp_path_factory.mktemp("types")
-    text = PRELUDE + "".join(
+    text, names = both_ways()
+    (folder / "app.py").write_text(text, encoding="utf-8")
+    return Module.read(folder), names
+
+
+def both_ways() -> tuple[str, dict[str, Any]]:
+    """A function for each type: its text, and what is there once Python has run it."""
+    text = PRELUDE.replace("from typing import *", STAR) + "".join(
         f"def given_{n}(context, event) -> {kind.replace('¦', '|')}: ...\n"
         for n, kind in enumerate(types())
     )
-    (folder / "app.py").write_text(text.replace("from typing import *", STAR), encoding="utf-8")
-    names: dict[str, Any] = {"__name__": "app"}
-    sys.modules["app"] = type(sys)("app")
-    exec(compile((folder / "app.py").read_text(), "app.py", "exec", dont_inherit=True), names)
-    sys.modules["app"].__dict__.update(names)
-    return Module.read(folder), names
+    module = ModuleType("app")
+    sys.modules["app"] = module
+    exec(compile(text, "app.py", "exec", dont_inherit=True), module.__dict__)
+    return text, module.__dict__
+
+
+def posted(names: dict[str, Any], number: int, kind: str) -> Any:
+    """What the SDK posts for a type, as far as a hint says it."""
+    try:
+        parsed = parse_function_schema(names[f"given_{number}"], kind, [], {})
+    except (IndexError, NameError, TypeError, ValueError):
+        return "refused"
+    return shape(parsed.function_schema["output"]["single"]["dataType"])
 
 
 STAR = (
@@ -190,10 +205,4 @@ def test_type_is_read_as_the_sdk_reads_it(
     module, names = both
     node: Any = module.program.sources["app"].top[f"given_{number}"]
     hint = Reader(module.program).read(module.program.sources["app"], node.returns)
-    try:
-        parsed = parse_function_schema(names[f"given_{number}"], kind, [], {})
-    except (IndexError, NameError, TypeError, ValueError):
-        posted: Any = "refused"
-    else:
-        posted = shape(parsed.function_schema["output"]["single"]["dataType"])
-    assert read(hint) in (posted, "unknown")
+    assert read(hint) in (posted(names, number, kind), "unknown")

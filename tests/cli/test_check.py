@@ -113,8 +113,8 @@ def test_annotation_of_github_cannot_be_left_by_the_name_of_a_file(module: Path)
 
 
 def test_what_a_file_says_cannot_colour_the_terminal(module: Path) -> None:
-    (module / "app.py").write_text(APP.replace("-> str:", "-> str:  # \x1b[31m"))
-    assert "-> str:  # \N{REPLACEMENT CHARACTER}[31m\n" in cm(module, "check").stderr
+    (module / "app.py").write_text(APP.replace("-> str:", "-> str:  # \x1b[31mred\a"))
+    assert "-> str:  # red\\u0007\n" in cm(module, "check").stderr
 
 
 def test_warning_fails_with_strict_exit_alone(module: Path) -> None:
