@@ -167,9 +167,14 @@ def changed(name: str, text: str) -> Iterator[None]:
 
 def main() -> int:
     """Print the score, and 1 where it is below the bar."""
+    registry.checks()
     every = int(sys.argv[1]) if sys.argv[1:] else 1
     names = sys.argv[2:]
     tried, survivors = 0, []
+    # The examples are in no repository, and to ask git for each of them takes longer than the check.
+    for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
+        if hasattr(user, "git"):
+            vars(user)["git"] = lambda *_: None
     with tempfile.TemporaryDirectory() as folder:
         trees = Trees(Path(folder))
         assert not trees.notice("", types=True), "the examples fail without any change"
@@ -195,7 +200,7 @@ def main() -> int:
                     noticed = True
                 if not noticed:
                     survivors.append(f"{file.relative_to(CHECKS.parent)}:{line}")
-    print("\n".join(survivors))
+                    print(survivors[-1], flush=True)
     score = 1 - len(survivors) / tried
     print(f"{tried - len(survivors)} of {tried} changes are noticed: {score:.1%} (bar: {BAR:.0%})")
     return int(score < BAR)
