@@ -300,7 +300,7 @@ def no_shell(module: Module) -> Iterator[Finding]:
 
 
 @check(
-    "CM117",
+    "CM116",
     "ended-base",
     severity=Severity.WARNING,
     bad=(
