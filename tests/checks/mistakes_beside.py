@@ -25,7 +25,7 @@ IN_CODE = {
     f"AUTH = 'Bearer {TOKEN}'": "CM401",
     "DATABASE = 'postgres://app:letmein42@db.acme.io/app'": "CM401",
     "PASSWORD = 'S3same-0pen'": "CM402",
-    "import polars": "CM306",
+    "import duckdb": "CM306",
     "import skimage.measure": "CM306",
 }
 Made = tuple[str, str, str, str]
@@ -39,7 +39,7 @@ def beside(files: Files, app: str | None) -> Iterator[Made]:
     if app:
         for line, code in IN_CODE.items():
             yield code, app, f"{line}\n{files[app]}", line
-        if "sources.example.toml" not in files:
+        if not any("sources_v2" in text for text in files.values()):
             call = "import urllib.request\nurllib.request.urlopen('https://api.acme.io/v1')\n"
             yield "CM404", app, call + files[app], "api.acme.io"
     if "requirements.txt" in files:
@@ -57,7 +57,7 @@ def _in_dockerfile(text: str) -> Iterator[Made]:
     last = next(line for line in reversed(lines) if line.startswith("FROM"))
     for wrong in (last.replace("--platform=linux/amd64 ", ""), last.replace("amd64", "arm64")):
         yield made("CM101", text.replace(last, wrong), wrong)
-    floating = re.sub(r":[\w.-]+$", "", last)
+    floating = re.sub(r"\S+$", "registry.acme.io/base", last)
     yield made("CM107", text.replace(last, floating), floating)
     bare = re.sub(r"\S+$", "gcr.io/distroless/python3-debian12:nonroot", last)
     yield made("CM109", text.replace(last, bare), bare)
@@ -76,7 +76,7 @@ def _in_dockerfile(text: str) -> Iterator[Made]:
 
 def _in_requirements(files: Files) -> Iterator[Made]:
     text = files["requirements.txt"]
-    yield "CM307", "requirements.txt", f"{text.rstrip()}\npolars>=1,<2\n", "polars"
+    yield "CM307", "requirements.txt", f"{text.rstrip()}\nduckdb>=1,<2\n", "duckdb"
     index = "--extra-index-url https://pypi.acme.io/simple"
     yield "CM308", "requirements.txt", f"{text.rstrip()}\n{index}\n", index
     for path in ("requirements.txt", "requirements-template.txt"):
