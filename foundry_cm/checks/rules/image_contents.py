@@ -82,6 +82,7 @@ def _with(middle: str, **files: str) -> dict[str, str]:
         _with("COPY . .\n", **{".env": "A=1\n", ".dockerignore": ".env\n"}),
         _with("COPY . .\n", **{"a/b/.env.prod": "A=1\n", ".dockerignore": "**/.env*\n!.env.example\n"}),
         _with("COPY . .\n", **{"x/id_rsa": "k\n", ".dockerignore": "*\n!src\n"}),
+        _with("COPY . .\n", **{".env": "A=1\n", ".dockerignore": "# local\n\n.[de]nv\n"}),
         {"Dockerfile": "FROM a:1 AS build\nCOPY .git .git\n" + START + END},
         _with("COPY --from=build /run/token /app/token\n"),
         _with("COPY . .\n", **{".git/x": "", ".dockerignore": ".git\n"}),

@@ -182,6 +182,11 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         {"a/Containerfile": 'FROM a:1\nCOPY app.py /\nCMD ["/app.py"]\n', "a/app.py": APP, "app.py": ""},
         _with('CMD ["python", "app.py"]\n') | {"b/Dockerfile": 'FROM a:1\nCMD ["python", "x.py"]\n'},
         _with('CMD ["python", "/opt/tools/start.py"]\n'),
+        {
+            "a/Containerfile": "FROM a:1 AS x\nCOPY app.py /b/\nFROM b:1\nCOPY --from=x /b/app.py /c/main.py\n"
+            'COPY --from=x /q q\nCMD ["/c/main.py"]\n',
+            "a/app.py": APP,
+        },
         _with('CMD ["python", "-m"]\n'),
         _with('CMD ["sh"]\n'),
         _with('CMD ["node", "-e", "1"]\n'),
