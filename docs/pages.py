@@ -1,6 +1,6 @@
 """Write the pages of the checks, from the checks themselves.
 
-    python -m docs.pages
+python -m docs.pages
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
             "Dockerfile": "FROM python:3.12\nCOPY . .\nRUN pip install .[all]\n",
             "src/app.py": APP + "import polars\n",
         },
+        asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install .\n"),
         asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
         asking(SDK_RANGE, app=APP + "try:\n    import pandas\nexcept ImportError:\n    pandas = None\n"),
         asking(
@@ -173,6 +174,11 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
         asking(SDK_RANGE, "snowflake-sqlalchemy", app=APP + 'URL = "snowflake://"\n'),
         asking(SDK_RANGE, "acme-toolbox", app=APP + "import toolbox\n"),
         asking(SDK_RANGE, "acme-client", app=APP + "import acme\n"),
+        asking(
+            SDK_RANGE,
+            Dockerfile=DOCKERFILE,
+            **{"pyproject.toml": '[project]\nname = "m"\ndependencies = ["polars"]\n'},
+        ),
         asking(SDK_RANGE, "polars", **{"scripts/load.py": "import polars\n"}),
         {"requirements.txt": "pandas\n", "app.js": "1;\n"},
         asking(SDK_RANGE, "-r all.lock", **{"all.lock": "pandas==2.3.0\n"}),

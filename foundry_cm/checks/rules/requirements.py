@@ -94,6 +94,15 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         Bad("requirements.txt:1", asking(f"{SDK}>=0.20,<0.35")),
         Bad("requirements.txt:1", asking(f"{SDK}!=0.30")),
         Bad(
+            "deploy/all.txt:1",
+            {
+                "Dockerfile": "FROM python:3.12\nRUN --mount=type=bind,source=deploy/all.txt,target=/t/all.txt "
+                "pip install -r /t/all.txt\n",
+                "deploy/all.txt": f"{SDK}\n",
+                "app.py": APP,
+            },
+        ),
+        Bad(
             "Dockerfile:2",
             {"Dockerfile": f"FROM python:3.12\nRUN pip install {SDK}\n", "app.py": APP},
         ),
