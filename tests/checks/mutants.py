@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from foundry_cm.checks import Module, registry
-from tests.checks import test_hints
+from tests.checks import test_hints, test_words
 from tests.checks.test_examples import write
 
 CHECKS = Path(registry.__file__).parent
@@ -100,6 +100,11 @@ class Trees:
                 place = folder / f"{len(self.examples)}"
                 write(place, files)
                 self.examples.append((check.code, place, at))
+        self.words: list[tuple[str, Path, str]] = []
+        for code, files, what, fix in test_words.WORDS:
+            place = folder / f"words-{len(self.words)}"
+            write(place, files)
+            self.words.append((code, place, f"{what.partition(' ')[2]} {fix}"))
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
@@ -112,7 +117,14 @@ class Trees:
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
-        return (types and self._misread()) or any(not self._is_right(*each) for each in ordered)
+        if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
+            return True
+        own = (each for each in self.words if registry._REGISTERED[each[0]].subject == subject)
+        return any(not self._says(*each) for each in own)
+
+    def _says(self, code: str, folder: Path, words: str) -> bool:
+        found = registry._REGISTERED[code].run(Module.read(folder))
+        return words in {f"{each.where} {each.message} {each.fix}" for each in found}
 
     def _is_right(self, code: str, folder: Path, at: tuple[str, ...]) -> bool:
         check = registry._REGISTERED.get(code)
