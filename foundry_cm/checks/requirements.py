@@ -183,6 +183,16 @@ def _of_container(container: Container, found: Requirements) -> None:
                 _of_project(module, found)
             for match in _PIP.finditer(text.replace("\\\n", " ")):
                 _of_pip(_words(match[1]), container, step.instruction.line, names, found)
+            for words in _chosen(text, module):
+                _of_pip(words, container, step.instruction.line, names, found)
+
+
+def _chosen(text: str, module: Module) -> Iterator[list[str]]:
+    """What a shell may put into "$@" for pip: `set -- -r FILE`, for each file that is there."""
+    for match in re.finditer(r"\bset -- ([^;&\n]+)", text) if '"$@"' in text else ():
+        words = _words(match[1])
+        if any(posixpath.basename(path) in words for path in module.files):
+            yield words
 
 
 def _of_pip(

@@ -126,6 +126,16 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
     good=(
         asking("--index-url https://download.pytorch.org/whl/cpu", "torch", app="import torch\n"),
         asking("torch==2.6.0+cpu", "sentence-transformers", app="import torch\n"),
+        asking(
+            "sentence-transformers",
+            app="import torch\n",
+            Dockerfile=DOCKERFILE.replace(
+                "RUN pip install -r requirements.txt",
+                "RUN if [ -f a.lock ]; then set -- -r a.lock; else set -- -r torch.txt; fi; "
+                'pip install "$@"\nRUN pip install -r requirements.txt',
+            ),
+            **{"torch.txt": "--index-url https://download.pytorch.org/whl/cpu\ntorch>=2.6,<3\n"},
+        ),
         asking("torch", app='import torch\nMODEL = torch.load("m").cuda()\n'),
         {"src/app.py": "import torch\n"},
         asking("torch", app='import torch\nMODEL = torch.load("m").to("cuda")\n'),
