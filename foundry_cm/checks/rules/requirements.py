@@ -94,6 +94,15 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         Bad("requirements.txt:1", asking(f"{SDK}>=0.20,<0.35")),
         Bad("requirements.txt:1", asking(f"{SDK}!=0.30")),
         Bad(
+            "image.txt:1",
+            {
+                "Dockerfile": "FROM python:3.12\nRUN if [ -f a.lock ]; then set -- -r a.lock; "
+                'else set -- -r image.txt; fi; pip install "$@"\n',
+                "image.txt": f"{SDK}\n",
+                "app.py": APP,
+            },
+        ),
+        Bad(
             "deploy/all.txt:1",
             {
                 "Dockerfile": "FROM python:3.12\nRUN --mount=type=bind,source=deploy/all.txt,target=/t/all.txt "
