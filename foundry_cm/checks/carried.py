@@ -9,7 +9,7 @@ import re
 import subprocess
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -73,6 +73,7 @@ class Carried:
         return folder / self.version
 
 
+@cache
 def find() -> Carried | None:
     """The template of this foundry-cm; None where it was built without git."""
     file = _ROOT / IN_WHEEL

@@ -2,41 +2,216 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ast
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from foundry_cm.checks import carried, rendering
+from foundry_cm.checks.finding import Finding
+from foundry_cm.checks.hint import Hint
+from foundry_cm.checks.hints import Reader
+from foundry_cm.checks.program import Handler, Program
 from foundry_cm.checks.rendering import Rendering
+from foundry_cm.checks.source import Source
+from foundry_cm.module.files import is_inside
 from foundry_cm.module.git import git
+from foundry_cm.module.project import CheckSettings, Project
+
+T = TypeVar("T")
 
 ANSWERS = ".copier-answers.yml"
-_SKIPPED = {".git", ".venv", "node_modules", "__pycache__", ".cm"}
+_SKIPPED = {".git", ".venv", "venv", "node_modules", "__pycache__", ".cm", ".tox", ".mypy_cache"}
+# What lies beside the code where there is no src/ and is not part of the module.
+_BESIDE = {"tests", "test", "docs", "examples", "scripts", "build", "dist"}
+_LARGEST = 2_000_000
+_STARTS = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
+_SCRIPT = re.compile(r"[\w./-]+\.py\b")
+_MOST_FILES = 20_000
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module's folder; what costs time is looked at once, and only when a check asks for it."""
+    """A module's folder; what costs time is looked at once, and only when a check asks for it.
+
+    Nothing of it is imported or run. `found` is what the checks before this one have found, and
+    `memory` what several of them share.
+    """
 
     folder: Path
+    settings: CheckSettings = field(default_factory=CheckSettings)
+    command: tuple[str, ...] = ()
+    found: list[Finding] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Module:
+        """The module in a folder, with its settings; raises `CmError` where those are wrong."""
+        project = Project.read(folder)
+        return cls(project.folder, project.settings.check, project.settings.command)
+
+    @property
+    def strict(self) -> bool:
+        """Whether only the types of the field guide are right, and not all that the SDK supports."""
+        return self.settings.profile == "strict"
 
     @cached_property
     def files(self) -> list[str]:
         """Its files, as git sees them where it is a repository."""
         listed = git(self.folder, "ls-files", "-co", "--exclude-standard", "-z")
-        if listed is None:
-            found = (path.relative_to(self.folder) for path in self.folder.rglob("*"))
-            names = [path.as_posix() for path in found if not _SKIPPED & set(path.parts)]
-        else:
-            names = listed.split("\0")
+        names = listed.split("\0") if listed else list(_walk(self.folder))
         return sorted({name for name in names if name and (self.folder / name).is_file()})
+
+    @cached_property
+    def on_disk(self) -> list[str]:
+        """All its files, those that git ignores too, but for those of tools; the first thousands."""
+        return sorted(islice(_walk(self.folder), _MOST_FILES))
+
+    def text(self, path: str) -> str | None:
+        """The text of a file; None where there is none that may be read.
+
+        That is so for a file of some megabytes, for one with zero bytes, and for a link that leads
+        out of the module.
+        """
+        if path not in self._texts:
+            self._texts[path] = self._read(path)
+        return self._texts[path]
+
+    def lines(self, path: str) -> list[str]:
+        """The lines of a file; none where it cannot be read."""
+        return (self.text(path) or "").splitlines()
+
+    @cached_property
+    def _texts(self) -> dict[str, str | None]:
+        return {}
+
+    def _read(self, path: str) -> str | None:
+        file = self.folder / path
+        try:
+            if not is_inside(self.folder, file) or file.stat().st_size > _LARGEST:
+                return None
+            content = file.read_bytes()
+        except (OSError, ValueError):
+            return None
+        return None if b"\0" in content else content.decode("utf-8-sig", errors="replace")
+
+    def once(self, make: Callable[[Module], T]) -> T:
+        """What a function gives for this module; it is asked only once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+    @cached_property
+    def _made(self) -> dict[Callable[..., Any], Any]:
+        return {}
+
+    @cached_property
+    def python(self) -> dict[str, Source]:
+        """The Python files that run in the container, by path.
+
+        They are those of `src/`; in a module without one, all that are not tests, scripts or docs.
+        """
+        names = [name for name in self.files if name.endswith(".py")]
+        inside = [name for name in names if name.startswith("src/")]
+        root = "src" if inside else ""
+        return {
+            name: Source(name, text, root)
+            for name in inside or filter(_is_code, names)
+            if (text := self.text(name)) is not None
+        }
+
+    def source(self, path: str) -> Source:
+        """A Python file, also where it is not counted as code of the module; parsed only once."""
+        if path in self.python:
+            return self.python[path]
+        if path not in self._others:
+            self._others[path] = Source(path, self.text(path) or "")
+        return self._others[path]
+
+    @cached_property
+    def _others(self) -> dict[str, Source]:
+        return {}
+
+    @cached_property
+    def modules(self) -> dict[str, Source]:
+        """The same files, by the name that they are imported by."""
+        return {source.dotted: source for source in self.python.values()}
+
+    @cached_property
+    def program(self) -> Program:
+        """The same files as one program: its handlers, and what a name of a file stands for."""
+        return Program(self.modules)
+
+    def is_owned(self, source: Source) -> bool:
+        """Whether a file is its owner's, and not one that the template replaces."""
+        return not (self.answers_text and source.path.startswith("src/cmkit/"))
+
+    @cached_property
+    def imported(self) -> list[Source]:
+        """The files that Foundry imports: all of `src/`, or those that the files with functions lead to."""
+        if any(path.startswith("src/") for path in self.python):
+            return list(self.python.values())
+        first = [handler.by for handler in self.program.handlers]
+        first += [self.entry] if self.entry else []
+        reached = {path for source in first for path in self.program.reached(source)}
+        return [source for path, source in self.python.items() if path in reached]
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.program)
+
+    def event_hint(self, handler: Handler) -> Hint | None:
+        """The type of a handler's event, if it has one."""
+        event = handler.event
+        return self._hint(handler, event.annotation if event else None)
+
+    def result_hint(self, handler: Handler) -> Hint | None:
+        """The type of a handler's result, if it has one."""
+        return self._hint(handler, handler.node.returns)
+
+    def _hint(self, handler: Handler, annotation: ast.expr | None) -> Hint | None:
+        if annotation is None:
+            return None
+        if annotation not in self._hints:
+            self._hints[annotation] = self._reader.read(handler.source, annotation)
+        return self._hints[annotation]
+
+    @cached_property
+    def _hints(self) -> dict[ast.expr, Hint]:
+        return {}
+
+    @cached_property
+    def entry(self) -> Source | None:
+        """The file that is started: as the Dockerfile or the settings say, or `app.py`."""
+        docker = [line for line in self.lines("Dockerfile") if _STARTS.match(line)]
+        named = _SCRIPT.findall(" ".join([*self.command, *docker]))
+        names = [name for word in named for name in (word, f"src/{word}", word.rpartition("/")[2])]
+        names += [f"src/{word.rpartition('/')[2]}" for word in named]
+        for name in [*names, "src/app.py", "app.py", "src/main.py", "main.py"]:
+            if name in self.python:
+                return self.python[name]
+        return next(iter(self.python.values())) if len(self.python) == 1 else None
+
+    @cached_property
+    def pyproject(self) -> dict[str, Any]:
+        """The module's `pyproject.toml`; nothing where there is none or it is not TOML."""
+        import tomllib
+
+        try:
+            return tomllib.loads(self.text("pyproject.toml") or "")
+        except tomllib.TOMLDecodeError:
+            return {}
 
     @cached_property
     def answers_text(self) -> str:
         """The text of the answers file; nothing in a module that Copier did not write."""
-        file = self.folder / ANSWERS
-        return file.read_text("utf-8", errors="replace") if file.is_file() else ""
+        return self.text(ANSWERS) or ""
 
     @cached_property
     def answers(self) -> dict[str, Any]:
@@ -57,10 +232,34 @@ class Module:
     @cached_property
     def template(self) -> carried.Carried | None:
         """The template that made it, where this foundry-cm belongs to that very commit."""
-        found, commit = carried.find(), self.answers.get("_commit")
-        return found if found and commit and found.is_at(str(commit)) else None
+        commit = self.answers.get("_commit")
+        found = carried.find() if commit else None
+        return found if found and found.is_at(str(commit)) else None
 
     @cached_property
     def rendering(self) -> Rendering | None:
         """What the template makes of its answers; None where the template is not at hand."""
         return rendering.of(self.template, self.answers) if self.template else None
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """The files below a folder, without those of tools."""
+    for where, folders, files in os.walk(folder):
+        here = Path(where)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
+        )
+        yield from ((here / name).relative_to(folder).as_posix() for name in files)
+
+
+def _is_code(name: str) -> bool:
+    *folders, file = name.split("/")
+    return not (
+        _BESIDE & set(folders)
+        or any(folder.startswith(".") for folder in folders)
+        or file in ("setup.py", "conftest.py", "noxfile.py")
+        or file.startswith("test_")
+        or file.endswith("_test.py")
+    )

@@ -1,56 +1,124 @@
-"""`cm check`: look for what an update left to do and for edits that an update would undo."""
+"""`cm check`: every known way to lose days on a module, found before anything is built."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from foundry_cm import checks
-from foundry_cm.checks import Finding
-from foundry_cm.cli.console import label, say, show_annotation, show_json
+from foundry_cm.checks import Finding, Module, Severity, checks, pages, run_checks
+from foundry_cm.checks.fixes import mended
+from foundry_cm.cli import report
+from foundry_cm.cli.console import say, say_next, show_json
 from foundry_cm.cli.options import Folder
-from foundry_cm.errors import FAILURE
-from foundry_cm.module.project import Project
+from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss, printable
+
+_CODE = (".py", ".js", ".mjs", ".cjs", ".ts", "Dockerfile", "Containerfile", ".copier-answers.yml")
 
 
 def check(
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Also start the module under the local Foundry, and call it."),
+    ] = False,
     format: Annotated[
-        Literal["text", "json", "github"],
-        typer.Option(help="text for people, json for programs, github for its annotations."),
+        Literal["text", "json", "github", "sarif"],
+        typer.Option(
+            help="text for people, json and sarif for programs, github for its annotations."
+        ),
     ] = "text",
+    strict_exit: Annotated[
+        bool, typer.Option("--strict-exit", help="Exit with code 1 for warnings too.")
+    ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Show what can be mended safely as a diff, and ask to write it."
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --fix: write it without asking.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE", help="Print what a check looks for, and why.", show_default=False
+        ),
+    ] = None,
     folder: Folder = Path(),
 ) -> None:
-    """Look for what an update left to do, and for edits in files that an update replaces.
+    """Look for all that is known to fail in Foundry: in the code, the image, the requirements.
 
-    Exit code 1 where there is anything to mend; a notice is only told.
+    Nothing of the module is run, except with --live. Exit code 1 where there is an error; warnings and
+    notices are only told.
     """
-    found = checks.run(Project.read(folder).folder)
-    if format == "json":
-        show_json([_as_json(name, finding) for name, finding in found])
-    for name, finding in found:
-        if format == "github":
-            level = "notice" if finding.notice else "error"
-            told = f"{finding.what}. {finding.fix}"
-            show_annotation(level, told, file=finding.file, line=finding.line, title=name)
-        elif format == "text":
-            style = "bold yellow" if finding.notice else "bold red"
-            label(f"{'notice' if finding.notice else name}: ", finding.what, style=style)
-            label("where: ", finding.where)
-            label("fix:   ", finding.fix)
-    if not all(finding.notice for _, finding in found):
+    if explain is not None:
+        return _explain(explain)
+    if (yes and not fix) or (fix and format != "text"):
+        wrong = (
+            "--yes belongs to --fix" if yes and not fix else "--fix has no other format than text"
+        )
+        raise CmError(wrong, fix="cm check --fix --yes", exit_code=USAGE)
+    module = Module.read(folder)
+    if not any(name.endswith(_CODE) for name in module.files):
+        raise CmError(
+            "There is no module here: no code and no Dockerfile",
+            where=str(module.folder),
+            fix="Give the module's folder: cm check -C FOLDER",
+            exit_code=USAGE,
+        )
+    wanted = [each for each in checks() if live or not each.live]
+    found = run_checks(module, wanted)
+    if fix and _mend(module, found, yes):
+        module = Module.read(folder)
+        found = run_checks(module, wanted)
+    _show(format, module, found, len(wanted))
+    failing = {Severity.ERROR, Severity.WARNING} if strict_exit else {Severity.ERROR}
+    if any(finding.severity in failing for finding in found):
         raise typer.Exit(FAILURE)
-    if format == "text":
-        say(f"{len(checks.CHECKS)} checks found nothing to mend", "green")
+    return None
 
 
-def _as_json(name: str, finding: Finding) -> dict[str, str | int]:
-    return {
-        "check": name,
-        "level": "notice" if finding.notice else "error",
-        "file": finding.file,
-        "line": finding.line,
-        "what": finding.what,
-        "fix": finding.fix,
-    }
+def _show(format: str, module: Module, found: list[Finding], count: int) -> None:
+    if format == "json":
+        show_json(report.as_json(found))
+    elif format == "sarif":
+        show_json(report.as_sarif(found, module.folder))
+    elif format == "github":
+        report.show_github(found, module.folder)
+    else:
+        report.show_text(module, found)
+        told = [finding for finding in found if finding.severity != Severity.NOTICE]
+        say(report.summary(told, count), "red" if told else "green")
+        if any(finding.edit for finding in found):
+            say_next("cm check --fix", "shows what it can mend")
+        elif told:
+            say_next(f"cm check --explain {told[0].code}", "says why")
+
+
+def _mend(module: Module, found: list[Finding], yes: bool) -> bool:
+    """Show the safe mends, and write them where somebody says so."""
+    files = mended(module, found)
+    for file in files:
+        typer.echo("\n".join(map(printable, file.diff())))
+    if not files:
+        say("There is nothing that cm can mend by itself")
+        return False
+    if not yes and not sys.stdin.isatty():
+        say_next("cm check --fix --yes", "writes it")
+        return False
+    if not yes and not typer.confirm("Write this?", default=False, err=True):
+        return False
+    for file in files:
+        file.write(module)
+    return True
+
+
+def _explain(code: str) -> None:
+    known = {each.code: each for each in checks()} | {each.name: each for each in checks()}
+    if code not in known:
+        codes = [each.code for each in checks()]
+        raise CmError(f"There is no check {code}", fix=near_miss(code, codes), exit_code=USAGE)
+    typer.echo(pages.page(known[code]), nl=False)

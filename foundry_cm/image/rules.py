@@ -6,18 +6,15 @@ size is stated for container transforms ("Container overview").
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import Engine
+from foundry_cm.image.facts import broken_port, broken_user, is_secret
 from foundry_cm.image.image import MB, PLATFORM, Image, human_size, split_ref
 
 MAX_LAYER = 10_000 * MB
-RESERVED_PORTS = (8945, 8946)
-
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
 
 
 def broken_rules(image: Image, engine: Engine) -> list[CmError]:
@@ -29,37 +26,24 @@ def _configuration(image: Image) -> Iterator[CmError]:
     platform = f"{image.os}/{image.architecture}"
     if platform != PLATFORM:
         yield _broken("platform", f"the image is for {platform}", f"Foundry runs {PLATFORM}.")
-    user, _, _ = image.user.partition(":")
-    if not user.isdecimal():
-        what = f'USER is "{image.user}", a name' if user else "no USER is set: it runs as root"
-        yield _broken("user", what, "End the Dockerfile with a numeric USER, such as USER 5001.")
-    elif int(user) == 0:
-        yield _broken("user", "USER is 0, root", "Use another numeric USER, such as USER 5001.")
+    if broken := broken_user(image.user):
+        yield _broken("user", *broken)
     if not image.command:
         yield _broken("entrypoint", "no ENTRYPOINT or CMD", "Name the program that runs app.py.")
     if split_ref(image.ref)[1] in ("", "latest"):
         yield _broken("tag", "the tag is latest", "Tag it with a version: Foundry refuses latest.")
-    yield from _ports(image)
+    for port in image.ports:
+        if broken := broken_port(port):
+            yield _broken("port", *broken)
     for layer in image.layers:
         if layer.size > MAX_LAYER:
             what = f"a layer has {human_size(layer.size)}: {layer.instruction}"
             fix = "Split it, or load the data at start: 10 GB is the most for a layer."
             yield _broken("layer-size", what, fix)
-    for name in image.env:
-        if _SECRET_NAME.search(name):
+    for name, value in image.env.items():
+        if is_secret(name, value):
             what = f"the image carries the variable {name}"
             yield _broken("secret", what, "Pass it as a build secret, or by a Source at run time.")
-
-
-def _ports(image: Image) -> Iterator[CmError]:
-    for port in image.ports:
-        number = int(port.partition("/")[0])
-        if number in RESERVED_PORTS:
-            what = f"port {number} is exposed, which Foundry's runtime uses"
-            yield _broken("port", what, "Expose another one from 1024 to 65535.")
-        elif not 1024 <= number <= 65535:
-            what = f"port {number} is exposed"
-            yield _broken("port", what, "Expose one from 1024 to 65535, without 8945 and 8946.")
 
 
 def _tools(image: Image, engine: Engine) -> Iterator[CmError]:

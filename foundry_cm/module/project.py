@@ -24,8 +24,23 @@ CODE = {".py", ".js", ".mjs", ".cjs", ".ts"}
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
 
 
+class CheckSettings(Record, frozen=True, kw_only=True):
+    """The table `[tool.foundry-cm.check]`: what `cm check` looks for, and how strictly."""
+
+    # "strict" admits the types of the field guide, "sdk" all that the SDK converts both ways.
+    profile: Literal["strict", "sdk"] = "sdk"
+    # Codes of checks that are switched off, such as CM204.
+    ignore: tuple[str, ...] = ()
+    # What `cm check --live` holds the module to.
+    cold_start_seconds: Amount | None = None
+    p50_ms: Amount | None = None
+    stop_seconds: Amount = 10
+
+
 class Settings(Record, frozen=True, kw_only=True):
     """The table `[tool.foundry-cm]`."""
+
+    check: CheckSettings = field(default_factory=CheckSettings)
 
     command: tuple[str, ...] = ()
     concurrency: Annotated[int, Meta(ge=1)] = 1

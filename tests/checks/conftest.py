@@ -45,12 +45,12 @@ def make(template: Path, tmp_path: Path) -> Make:
 
 def found(module: Path) -> dict[str, Finding]:
     """What the checks find, by name."""
-    return dict(checks.run(module))
+    return {finding.name: finding for finding in checks.run(module)}
 
 
 def only(module: Path) -> Finding:
     """The one thing that the checks find."""
-    [(_, finding)] = checks.run(module)
+    [finding] = checks.run(module)
     return finding
 
 

@@ -61,7 +61,7 @@ def test_edit_that_copier_cannot_have_made_is_found(
     module = make()
     rewrite(module, old, new)
     finding = only(module)
-    assert finding.what.startswith(what)
+    assert finding.message.startswith(what)
     assert finding.fix == UNDO
 
 
@@ -83,8 +83,8 @@ def test_edit_that_is_not_committed_is_told(make: Make) -> None:
     file = module / ".copier-answers.yml"
     file.write_text(file.read_text().replace("multi_stage: false", "multi_stage: true"))
     finding = only(module)
-    assert finding.notice
-    assert finding.what == (
+    assert finding.severity == "notice"
+    assert finding.message == (
         ".copier-answers.yml is changed, and nothing else: an edit by hand misleads the next update"
     )
 
@@ -97,11 +97,11 @@ def test_credential_in_the_address_is_found_and_not_repeated(make: Make, address
     module = make()
     rewrite(module, "_src_path: ", f"_src_path: {address} # ")
     finding = only(module)
-    assert (finding.file, finding.line) == (".copier-answers.yml", 3)
-    assert finding.what == (
+    assert (finding.path, finding.line) == (".copier-answers.yml", 3)
+    assert finding.message == (
         "The template's address has a credential in it, for everyone who reads this repository"
     )
-    assert "token" not in finding.what + finding.fix
+    assert "token" not in finding.message + finding.fix
     assert finding.fix.endswith(f"{address.replace('me:', '').replace('token@', '')} .")
 
 

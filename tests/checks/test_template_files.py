@@ -10,7 +10,7 @@ import yaml
 from copier import run_update
 
 from foundry_cm import checks
-from foundry_cm.checks import Finding, carried
+from foundry_cm.checks import Finding, Severity, carried
 from foundry_cm.checks.carried import Carried, archive
 from tests.checks.conftest import Make, append, carry, found, only
 from tests.conftest import REPOSITORY, commit, copy_working_tree, git
@@ -41,6 +41,9 @@ def test_edited_file_is_found_and_the_place_for_the_edit_named(make: Make) -> No
         "src/cmkit/startup.py",
         "Do in src/app.py or a file beside it what the edit wanted; "
         "git log -p -- src/cmkit/startup.py has the text as it was.",
+        severity=Severity.ERROR,
+        code="CM607",
+        name="template-file",
     )
 
 
@@ -55,7 +58,7 @@ def test_missing_file_is_found(make: Make) -> None:
     (module / "src/cmkit/startup.py").unlink()
     commit(module, "not needed")
     finding = only(module)
-    assert finding.what == "src/cmkit/startup.py belongs to the template and is missing"
+    assert finding.message == "src/cmkit/startup.py belongs to the template and is missing"
     assert "git log --diff-filter=D -- src/cmkit/startup.py" in finding.fix
 
 
@@ -102,7 +105,7 @@ class TestFileThatIsAddedToTheTemplatesFolder:
         module = make(source=extended)
         assert checks.run(module) == []
         append(module / "src/cmkit/extra.py", "# mine\n")
-        assert only(module).what == "src/cmkit/extra.py belongs to the template and was edited"
+        assert only(module).message == "src/cmkit/extra.py belongs to the template and was edited"
 
     def test_is_replaced_by_an_update(self, make: Make, extended: Path) -> None:
         module = make(source=extended)
@@ -153,20 +156,26 @@ class TestAnotherCommit:
             ".copier-answers.yml",
             "pip uninstall --yes foundry-cm, then pip install -r requirements-dev.txt.",
             line=2,
-            notice=True,
+            severity=Severity.NOTICE,
+            code="CM608",
+            name="not-compared",
         )
 
     def test_of_a_tool_that_was_built_without_git(
         self, make: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(carried, "find", lambda: None)
-        assert "this foundry-cm is of no known commit, the module is v1000.0.0" in only(make()).what
+        assert (
+            "this foundry-cm is of no known commit, the module is v1000.0.0" in only(make()).message
+        )
 
     def test_of_a_template_without_git(self, make: Make, tmp_path: Path) -> None:
         plain = tmp_path / "plain"
         copy_working_tree(plain)
         finding = only(make(source=plain))
-        assert finding.notice and finding.fix.startswith("Make it from a template in git")
+        assert finding.severity == "notice" and finding.fix.startswith(
+            "Make it from a template in git"
+        )
 
 
 def test_folder_without_git_has_no_archive(tmp_path: Path) -> None:

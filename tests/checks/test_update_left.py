@@ -33,21 +33,21 @@ def test_edits_in_the_same_place_are_marked_and_reported(conflicted: Path) -> No
     finding = found(conflicted)["conflict-marker"]
     text = (conflicted / "Dockerfile").read_text()
     assert "WORKDIR /mine" in text and "LABEL next=version" in text
-    assert finding.file == "Dockerfile"
+    assert finding.path == "Dockerfile"
     assert text.splitlines()[finding.line - 1] == "<<<<<<< before updating"
 
 
 def test_rejected_hunk_is_reported(conflicted: Path) -> None:
     quiet_update(conflicted, conflict="rej")
     finding = found(conflicted)["rejected-hunk"]
-    assert finding.what == "An update could not apply a change to Dockerfile"
+    assert finding.message == "An update could not apply a change to Dockerfile"
 
 
 def test_resolved_file_that_git_still_holds_is_reported(conflicted: Path) -> None:
     quiet_update(conflicted)
     (conflicted / "Dockerfile").write_text("FROM scratch\n")
     finding = found(conflicted)["unresolved-file"]
-    assert finding.what == "An update is not finished: git still holds this file for a conflict"
+    assert finding.message == "An update is not finished: git still holds this file for a conflict"
     assert finding.fix == f"git add Dockerfile once it is right. To go back instead: {BACK}"
     git(conflicted, "add", "Dockerfile")
     assert "unresolved-file" not in found(conflicted)
@@ -67,9 +67,9 @@ def test_the_way_back_that_is_named_leads_back(conflicted: Path) -> None:
 def test_update_that_is_not_committed_is_a_notice(make: Make) -> None:
     module = make()
     run_update(module, data={"multi_stage": True}, defaults=True, overwrite=True, quiet=True)
-    [(name, finding)] = checks.run(module)
-    assert (name, finding.notice) == ("uncommitted-update", True)
-    assert finding.what == "An update is not committed yet"
+    [finding] = checks.run(module)
+    assert (finding.name, finding.severity) == ("uncommitted-update", "notice")
+    assert finding.message == "An update is not committed yet"
     commit(module, "updated")
     assert checks.run(module) == []
 
@@ -79,7 +79,11 @@ def test_dropped_file_is_named_as_long_as_it_can_be_had_back(make: Make) -> None
     append(module / ".github/workflows/module.yml", "# a job of mine\n")
     commit(module, "one more job")
     run_update(module, data={"ci": "none"}, defaults=True, overwrite=True, quiet=True)
-    told = {finding.what: finding.fix for _, finding in checks.run(module) if finding.notice}
+    told = {
+        finding.message: finding.fix
+        for finding in checks.run(module)
+        if finding.severity == "notice"
+    }
     what = "The update dropped .github/workflows/module.yml, with whatever was yours in it"
     assert told[what] == "git show HEAD:./.github/workflows/module.yml has it."
 

@@ -48,11 +48,12 @@ def test_installed_tool_finds_an_edit_without_template_git_or_network(tmp_path: 
         )
         return done.returncode, json.loads(done.stdout)
 
-    assert check() == (0, [])
+    assert check() == (0, {"findings": []})
     append(module / "src/cmkit/startup.py", "# mine\n")
-    code, [finding] = check()
-    assert (code, finding["check"], finding["file"]) == (
+    code, report = check()
+    [finding] = report["findings"]
+    assert (code, finding["code"], finding["path"]) == (
         1,
-        "template-file",
+        "CM607",
         "src/cmkit/startup.py",
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import yaml
 
+from foundry_cm.cli import VERBS
 from tests.conftest import REPOSITORY
 from tests.ranges import of_the_tool
 
@@ -17,3 +21,12 @@ def test_no_check_of_a_commit_fetches_anything() -> None:
         folder, _, tool = hook["entry"].partition(" ")[0].rpartition("/")
         assert (hook["language"], folder) == ("system", ".venv/bin"), hook["id"]
         assert tool in known, hook["id"]
+
+
+def test_hook_that_other_repositories_use_is_one_that_pre_commit_takes() -> None:
+    manifest = REPOSITORY / ".pre-commit-hooks.yaml"
+    command = (sys.executable, "-m", "pre_commit", "validate-manifest", str(manifest))
+    assert subprocess.run(command).returncode == 0
+    [hook] = yaml.safe_load(manifest.read_text("utf-8"))
+    tool, verb = hook["entry"].split()
+    assert (tool, verb in VERBS, hook["pass_filenames"]) == ("cm", True, False)

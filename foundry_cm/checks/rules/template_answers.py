@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.module import ANSWERS, Module
+from foundry_cm.checks.registry import check
 
 _UNDO = f"git log -p -- {ANSWERS} has the text that Copier wrote; change an answer with copier update -d name=value."
 
 
+@check("CM606", "answers-edited", proof="tests/checks/test_answers.py")
 def edited_answers(module: Module) -> Iterator[Finding]:
     """Answers that Copier cannot have written: an update would compare with a module that never was."""
     if module.answers_text and not module.answers:
@@ -29,6 +31,7 @@ def edited_answers(module: Module) -> Iterator[Finding]:
         yield Finding(f"{name} {what}", ANSWERS, _UNDO, module.line_of(name))
 
 
+@check("CM605", "credential", proof="tests/checks/test_answers.py")
 def credential(module: Module) -> Iterator[Finding]:
     """A token in the template's address, which everyone sees who sees the repository."""
     address = str(module.answers.get("_src_path", ""))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from foundry_cm.checks.finding import Finding
+from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import ANSWERS, Module
+from foundry_cm.checks.registry import Bad, check
 from foundry_cm.module.git import git
 
 BACK = (
@@ -13,8 +14,27 @@ BACK = (
 )
 
 
+_CONFLICT = """\
+one
+<<<<<<< before updating
+two
+=======
+three
+>>>>>>> after updating
+"""
+
+
+@check(
+    "CM601",
+    "conflict-marker",
+    bad=Bad("README.md:2", {"README.md": _CONFLICT}),
+    good={"README.md": "one\ntwo\n"},
+)
 def conflict_markers(module: Module) -> Iterator[Finding]:
-    """Conflict markers in a file."""
+    """Conflict markers in a file: an update changed lines that you had changed too.
+
+    Copier writes both versions and ends with code 0 all the same.
+    """
     for file in module.files:
         for line in _markers(module, file):
             yield Finding(
@@ -25,6 +45,12 @@ def conflict_markers(module: Module) -> Iterator[Finding]:
             )
 
 
+@check(
+    "CM602",
+    "rejected-hunk",
+    bad=Bad("Dockerfile.rej:1", {"Dockerfile.rej": "@@ -1 +1 @@\n"}),
+    good={"Dockerfile": "FROM python:3.13-slim\n"},
+)
 def rejected_hunks(module: Module) -> Iterator[Finding]:
     """Files with changes that `copier update --conflict rej` could not apply."""
     for file in module.files:
@@ -36,6 +62,7 @@ def rejected_hunks(module: Module) -> Iterator[Finding]:
             )
 
 
+@check("CM603", "unresolved-file", proof="tests/checks/test_update_left.py")
 def unresolved_files(module: Module) -> Iterator[Finding]:
     """Files without markers that git still holds for conflicts: it refuses every commit."""
     listed = git(module.folder, "ls-files", "--unmerged", "-z") or ""
@@ -48,6 +75,12 @@ def unresolved_files(module: Module) -> Iterator[Finding]:
             )
 
 
+@check(
+    "CM604",
+    "uncommitted-update",
+    severity=Severity.NOTICE,
+    proof="tests/checks/test_update_left.py",
+)
 def uncommitted_update(module: Module) -> Iterator[Finding]:
     """An update that is not committed: the way back, and the files that it dropped."""
     if not _changed(module, "--", ANSWERS):
@@ -59,31 +92,26 @@ def uncommitted_update(module: Module) -> Iterator[Finding]:
             f"{ANSWERS} is changed, and nothing else: an edit by hand misleads the next update",
             ANSWERS,
             f"git checkout {ANSWERS}, then change an answer with copier update -d name=value.",
-            notice=True,
         )
         return
     yield Finding(
         "An update is not committed yet",
         ANSWERS,
         f"Look at git diff, and commit. To go back instead, or where it broke off: {BACK}.",
-        notice=True,
     )
     for file in _changed(module, "--diff-filter=D"):
         yield Finding(
             f"The update dropped {file}, with whatever was yours in it",
             file,
             f"git show HEAD:./{file} has it.",
-            notice=True,
         )
 
 
 def _markers(module: Module, file: str) -> list[int]:
     """The lines on which a conflict begins."""
-    path = module.folder / file
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    if not any(line.startswith(b">>>>>>> ") for line in lines):
+    if "\n>>>>>>> " not in (module.text(file) or ""):
         return []
-    return [number for number, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< ")]
+    return [n for n, line in enumerate(module.lines(file), 1) if line.startswith("<<<<<<< ")]
 
 
 def _changed(module: Module, *words: str) -> list[str]:

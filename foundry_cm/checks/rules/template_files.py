@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from foundry_cm.checks import carried
-from foundry_cm.checks.finding import Finding
+from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import ANSWERS, Module
+from foundry_cm.checks.registry import check
 
 
+@check("CM607", "template-file", proof="tests/checks/test_template_files.py")
 def edited_files(module: Module) -> Iterator[Finding]:
     """Files that an update replaces and that were edited, deleted or added."""
     rendering = module.rendering
@@ -41,6 +43,12 @@ def edited_files(module: Module) -> Iterator[Finding]:
         )
 
 
+@check(
+    "CM608",
+    "not-compared",
+    severity=Severity.NOTICE,
+    proof="tests/checks/test_template_files.py",
+)
 def not_compared(module: Module) -> Iterator[Finding]:
     """Says so where the template that made the module is not at hand."""
     if not module.answers or module.template:
@@ -61,7 +69,6 @@ def not_compared(module: Module) -> Iterator[Finding]:
         ANSWERS,
         fix,
         module.line_of("_commit"),
-        notice=True,
     )
 
 

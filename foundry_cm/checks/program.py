@@ -1,0 +1,244 @@
+"""The Python files of a module as one program: what a name stands for, across files."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from foundry_cm.checks.source import Source
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+_SDK = "compute_modules."
+_DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class, a function or a value that a file defines at its top."""
+
+    source: Source
+    name: str
+    node: ast.stmt
+
+    @property
+    def value(self) -> ast.expr | None:
+        """What is assigned to the name, where it is a value."""
+        return getattr(self.node, "value", None)
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A function that the SDK registers: by its decorator, or by a call of `add_function`."""
+
+    source: Source
+    node: FunctionNode
+    by: Source
+    at: ast.expr
+    added: bool = False
+    streaming: bool = False
+    wrapped: bool = False
+    method: bool = False
+
+    @property
+    def parameters(self) -> list[ast.arg]:
+        """Its positional parameters, without `self`."""
+        given = [*self.node.args.posonlyargs, *self.node.args.args]
+        return given[1:] if self.method else given
+
+    @property
+    def event(self) -> ast.arg | None:
+        """The parameter that gets the event."""
+        return self.parameters[1] if len(self.parameters) > 1 else None
+
+
+@dataclass(frozen=True)
+class Start:
+    """A call that starts the SDK; `threads` tells whether it asks for a pool of threads."""
+
+    source: Source
+    node: ast.Call
+    threads: bool
+    wrapped: bool
+
+
+class Program:
+    """All of them together; `sources` are by the name that they are imported by."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self.sources = sources
+
+    def find(self, source: Source, node: ast.AST | None, depth: int = 0) -> Definition | str:
+        """What an expression of a file names: a definition of the module, or a dotted name outside.
+
+        A name that nothing defines is itself, as those of Python's built-ins are; an expression that
+        is no name is "".
+        """
+        if isinstance(node, ast.Attribute):
+            inner = self.find(source, node.value, depth)
+            return (
+                self.outside(f"{inner}.{node.attr}", depth)
+                if inner and isinstance(inner, str)
+                else ""
+            )
+        if not isinstance(node, ast.Name):
+            return ""
+        return self._in_file(source, node.id, depth) or node.id
+
+    def outside(self, dotted: str, depth: int = 0) -> Definition | str:
+        """What a dotted name stands for, which may be re-exported by a file of the module."""
+        parts = dotted.split(".")
+        for cut in range(len(parts) - 1, 0, -1):
+            source = self.sources.get(".".join(parts[:cut]))
+            if source and depth < _DEEPEST:
+                found = self._in_file(source, parts[cut], depth + 1)
+                rest = ".".join(parts[cut + 1 :])
+                if not found or not rest:
+                    return found or dotted
+                return f"{found}.{rest}" if isinstance(found, str) else ""
+        return dotted
+
+    def _in_file(self, source: Source, name: str, depth: int) -> Definition | str:
+        if node := source.top.get(name):
+            return Definition(source, name, node)
+        target = source.targets.get(name)
+        return self.outside(target, depth + 1) if target and depth < _DEEPEST else ""
+
+    def dotted(self, source: Source, node: ast.AST | None) -> str:
+        """The dotted name outside that an expression names; "" for what the module defines itself."""
+        found = self.find(source, node)
+        return found if isinstance(found, str) else ""
+
+    @cached_property
+    def handlers(self) -> list[Handler]:
+        """Every registered function, in the order of the files."""
+        found = []
+        for source in self.sources.values():
+            for node in source.nodes:
+                if isinstance(node, FunctionNode):
+                    found += [
+                        h
+                        for h in (self._decorated(source, node, d) for d in node.decorator_list)
+                        if h
+                    ]
+                elif isinstance(node, ast.Call) and self._adds(source, node.func):
+                    found += self._added(source, node)
+        return found
+
+    def _decorated(self, source: Source, node: FunctionNode, decorator: ast.expr) -> Handler | None:
+        named = decorator.func if isinstance(decorator, ast.Call) else decorator
+        target, written = self.dotted(source, named), source.resolve(named)
+        if not (target.startswith(_SDK) or written.startswith("cmkit.")) or not written.endswith(
+            ".function"
+        ):
+            return None
+        return Handler(
+            source, node, source, decorator,
+            streaming=_is_streaming(decorator), wrapped=written.startswith("cmkit."),
+        )  # fmt: skip
+
+    def _adds(self, source: Source, named: ast.expr) -> bool:
+        target = self.dotted(source, named)
+        return target.startswith(_SDK) and target.rpartition(".")[2] in (
+            "add_function",
+            "add_functions",
+        )
+
+    def _added(self, source: Source, call: ast.Call) -> Iterator[Handler]:
+        given = [*call.args, *(key.value for key in call.keywords if key.arg == "function_ref")]
+        for each in given:
+            for definition, method in self._functions(source, each):
+                if isinstance(definition.node, FunctionNode):
+                    yield Handler(
+                        definition.source, definition.node, source, each,
+                        added=True, streaming=_is_streaming(call), method=method,
+                    )  # fmt: skip
+
+    def _functions(self, source: Source, given: ast.expr) -> Iterator[tuple[Definition, bool]]:
+        """The functions that an argument of `add_function` can be: by name, from a loop, of an object."""
+        if isinstance(given, ast.Starred):
+            given = given.value
+        if isinstance(given, ast.List | ast.Tuple):
+            for item in given.elts:
+                yield from self._functions(source, item)
+            return
+        if isinstance(given, ast.Attribute) and (owner := self._class_of(source, given.value)):
+            for item in getattr(owner.node, "body", []):
+                if isinstance(item, FunctionNode) and item.name == given.attr:
+                    bound = not any(
+                        source.resolve(d) == "staticmethod" for d in item.decorator_list
+                    )
+                    yield Definition(owner.source, item.name, item), bound
+            return
+        found = self.find(source, given)
+        if isinstance(found, Definition):
+            value = found.value
+            if isinstance(value, ast.List | ast.Tuple):
+                yield from self._functions(found.source, value)
+            else:
+                yield found, False
+        elif isinstance(given, ast.Name):
+            for loop in source.nodes:
+                if (
+                    isinstance(loop, ast.For)
+                    and isinstance(loop.target, ast.Name)
+                    and loop.target.id == given.id
+                ):
+                    yield from self._functions(source, loop.iter)
+
+    def _class_of(self, source: Source, owner: ast.expr) -> Definition | None:
+        """The class of an object that a file makes, or the class itself."""
+        found = self.find(source, owner.func if isinstance(owner, ast.Call) else owner)
+        if isinstance(found, Definition) and isinstance(found.value, ast.Call):
+            found = self.find(found.source, found.value.func)
+        if isinstance(found, Definition) and isinstance(found.node, ast.ClassDef):
+            return found
+        return None
+
+    @cached_property
+    def starts(self) -> list[Start]:
+        """Every call that starts the SDK, or the start that the template renders around it."""
+        found = []
+        for source in self.sources.values():
+            for node in source.nodes:
+                if not isinstance(node, ast.Call):
+                    continue
+                wrapped = source.resolve(node.func) in (
+                    "cmkit.start",
+                    "cmkit.functions.start.start",
+                )
+                target = self.dotted(source, node.func)
+                if wrapped or (
+                    target.startswith(_SDK) and target.endswith(".start_compute_module")
+                ):
+                    given = [*node.args, *(key.value for key in node.keywords)]
+                    threads = any("THREAD_POOL" in ast.unparse(value) for value in given)
+                    found.append(Start(source, node, threads or wrapped, wrapped))
+        return found
+
+    def imports_of(self, source: Source) -> set[str]:
+        """The files of the module that a file imports, by the names they are imported by."""
+        found = set()
+        for each in source.imports:
+            parts = each.target.split(".")
+            found |= {".".join(parts[:cut]) for cut in range(1, len(parts) + 1)}
+        return found & self.sources.keys()
+
+    def reached(self, entry: Source) -> set[str]:
+        """The paths of the files that run when one of them is started: itself, and all it imports."""
+        seen, waiting = set(), [entry]
+        while waiting:
+            source = waiting.pop()
+            if source.path not in seen:
+                seen.add(source.path)
+                waiting += [self.sources[name] for name in self.imports_of(source)]
+        return seen
+
+
+def _is_streaming(call: ast.expr) -> bool:
+    keys = call.keywords if isinstance(call, ast.Call) else []
+    return any(
+        key.arg == "streaming" and not (isinstance(key.value, ast.Constant) and not key.value.value)
+        for key in keys
+    )

@@ -1,0 +1,1 @@
+"""The checks, one file for each subject; `registry.checks()` reads all of them."""

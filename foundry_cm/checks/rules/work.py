@@ -1,0 +1,242 @@
+"""Work in the wrong place: what a handler does again on each call."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from foundry_cm.checks.calls import Visit, visits
+from foundry_cm.checks.finding import Finding, Severity
+from foundry_cm.checks.module import Module
+from foundry_cm.checks.registry import check
+from foundry_cm.checks.rules.types import parts
+from foundry_cm.checks.shown import bad, good
+from foundry_cm.checks.source import Source, own_nodes
+
+_MODELS = {
+    "sentence_transformers.SentenceTransformer", "sentence_transformers.CrossEncoder", "ultralytics.YOLO",
+    "ultralytics.models.YOLO", "transformers.pipeline", "torch.hub.load", "onnxruntime.InferenceSession",
+    "faiss.read_index", "spacy.load", "whisper.load_model", "easyocr.Reader", "paddleocr.PaddleOCR",
+    "keras.models.load_model", "tensorflow.keras.models.load_model", "tensorflow.saved_model.load",
+    "fasttext.load_model", "timm.create_model", "xgboost.Booster", "lightgbm.Booster", "vllm.LLM",
+    "llama_cpp.Llama", "huggingface_hub.snapshot_download", "huggingface_hub.hf_hub_download",
+    "mlflow.pyfunc.load_model", "fastembed.TextEmbedding", "gliner.GLiNER",
+}  # fmt: skip
+_DATA = {
+    "open", "pickle.load", "joblib.load", "torch.load", "torch.jit.load", "numpy.load", "numpy.loadtxt",
+    "numpy.genfromtxt", "safetensors.torch.load_file", "urllib.request.urlopen",
+    "urllib.request.urlretrieve", "pyarrow.parquet.read_table", "pyarrow.csv.read_csv", "PIL.Image.open",
+    "cv2.imread", "sqlite3.connect", "joblib.Memory",
+}  # fmt: skip
+_READS = re.compile(r"^(pandas|polars|geopandas)\.(read_|scan_)\w+$")
+NETWORK = re.compile(
+    r"^(requests|httpx)\.(get|post|put|patch|delete|head|request|stream)$|^urllib\.request\.url\w+$"
+)
+_CHANGES = {"append", "add", "update", "extend", "insert", "pop", "popitem", "setdefault", "clear", "remove", "discard", "appendleft"}  # fmt: skip
+_MUTABLE = {"list", "dict", "set", "collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict"}  # fmt: skip
+_BASE64 = re.compile(r"(^|_)(base64|b64)(_|$)", re.IGNORECASE)
+
+
+def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
+    """Every function of the owner's that runs for a call, with the name of the handler."""
+    for handler in module.program.handlers:
+        for visit in visits(module.program, handler.source, handler.node):
+            if module.is_owned(visit.source):
+                yield handler.node.name, visit
+
+
+@check(
+    "CM241",
+    "load-in-handler",
+    severity=Severity.WARNING,
+    bad=(
+        bad(
+            "@function\ndef embed(context, event: Query) -> list[float]:\n    model = SentenceTransformer('all-MiniLM-L6-v2')  #<\n    return model.encode(event.text).tolist()\n",
+            imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        bad(
+            "def rows() -> list[str]:\n    with open('parts.csv') as file:  #<\n        return file.readlines()\n\n\n@function\ndef find(context, event: Query) -> list[str]:\n    return [row for row in rows() if event.text in row]\n"
+        ),
+        bad(
+            "@function\ndef rate(context, event: Query) -> float:\n    return requests.get('https://example.com/rates').json()[event.text]  #<\n",
+            imports="import requests\n",
+        ),
+        bad(
+            "@function\ndef find(context, event: Query) -> int:\n    return len(pd.read_parquet('parts.parquet'))  #<\n",
+            imports="import pandas as pd\n",
+        ),
+        bad(
+            "@function\ndef note(context, event: Query) -> str:\n    return Path('notes.txt').read_text()  #<\n",
+            imports="from pathlib import Path\n",
+        ),
+        bad(
+            "@function\ndef label(context, event: Query) -> str:\n    model = AutoModel.from_pretrained('bert')  #<\n    return model(event.text)\n",
+            imports="from transformers import AutoModel\n",
+        ),
+    ),
+    good=(
+        good(
+            "MODEL = SentenceTransformer('all-MiniLM-L6-v2')\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    return MODEL.encode(event.text).tolist()\n",
+            imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        good(
+            "@function\ndef fetch(context, event: Query) -> str:\n    return requests.get(f'https://example.com/{event.text}').text\n",
+            imports="import requests\n",
+        ),
+        good(
+            "MODEL = None\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    global MODEL\n    if MODEL is None:\n        MODEL = SentenceTransformer('all-MiniLM-L6-v2')\n    return MODEL.encode(event.text).tolist()\n",
+            imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        good(
+            "@cache\ndef rows() -> list[str]:\n    with open('parts.csv') as file:\n        return file.readlines()\n\n\n@function\ndef find(context, event: Query) -> list[str]:\n    return rows()\n",
+            imports="from functools import cache\n",
+        ),
+    ),
+)
+def load_in_handler(module: Module) -> Iterator[Finding]:
+    """A model, an index or a file that is loaded on each call.
+
+    What a handler does, it does again for every call. A model that loads in ten seconds makes each call
+    take ten seconds, and some of them reach Foundry's limit. What depends on the event, and what is
+    kept after the first call, is left alone. A model is an error, data a warning.
+    """
+    for name, visit in calls_of(module):
+        once = visit.once()
+        for call in own_nodes(visit.node):
+            if not isinstance(call, ast.Call) or call in once:
+                continue
+            target = module.program.dotted(visit.source, call.func)
+            model = target in _MODELS or target.endswith(".from_pretrained")
+            if model or (_is_data(visit, call, target) and not visit.depends(call)):
+                shown = ast.unparse(call.func)
+                message = f"{shown}() runs on each call of {name}, and gives the same each time"
+                fix = "Load it once, at the top of the file, and only read it in the handler."
+                severity = Severity.ERROR if model else None
+                yield Finding(message, visit.source.path, fix, call.lineno, severity)
+
+
+def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
+    if isinstance(call.func, ast.Attribute) and call.func.attr in ("read_text", "read_bytes"):
+        return True
+    if target == "open":
+        mode = [*call.args[1:2], *(key.value for key in call.keywords if key.arg == "mode")]
+        return not any(
+            isinstance(m, ast.Constant) and set(str(m.value)) & set("wax+") for m in mode
+        )
+    return target in _DATA or bool(_READS.match(target) or NETWORK.match(target))
+
+
+@check(
+    "CM246",
+    "state-between-calls",
+    severity=Severity.WARNING,
+    bad=(
+        bad("SEEN: list[str] = []\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.append(event.text)  #<\n    return len(SEEN)\n"),
+        bad("TOTAL = 0\n\n\n@function\ndef count(context, event: Query) -> int:\n    global TOTAL\n    TOTAL += 1  #<\n    return TOTAL\n"),
+        bad("LAST = {}\n\n\ndef keep(text: str) -> None:\n    LAST['text'] = text  #<\n\n\n@function\ndef echo(context, event: Query) -> str:\n    keep(event.text)\n    return event.text\n"),
+    ),
+    good=(
+        good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if event.text not in KNOWN:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
+        good("WORDS = ['a']\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = []\n    found.append(event.text)\n    return len(WORDS + found)\n"),
+    ),
+)  # fmt: skip
+def state(module: Module) -> Iterator[Finding]:
+    """A handler that changes what lies at the top of a file.
+
+    Each replica, and with the SDK's default each worker, has its own copy. Two calls that follow each
+    other may see different ones. What only keeps a result that can be made again is left alone.
+    """
+    for name, visit in calls_of(module):
+        once = visit.once()
+        shared = {
+            each
+            for node in own_nodes(visit.node)
+            if isinstance(node, ast.Global)
+            for each in node.names
+        }
+        for node in own_nodes(visit.node):
+            name_of = "" if node in once else changed(visit, node, shared)
+            if name_of:
+                message = f"{name} changes {name_of}, which each replica has its own copy of"
+                fix = "Keep it in Foundry, such as in a dataset, or give it to the caller and back."
+                yield Finding(message, visit.source.path, fix, getattr(node, "lineno", 1))
+
+
+def changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
+    """The name at the top of the file that a line of a function changes, or nothing."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign | ast.Delete):
+        targets = list(node.targets)
+    elif isinstance(node, ast.AugAssign):
+        targets = [node.target]
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in _CHANGES
+    ):
+        value = node.func.value
+        if (
+            isinstance(value, ast.Name)
+            and _is_mutable(visit.source, value.id)
+            and not _is_local(visit, value.id)
+        ):
+            return value.id
+    for target in targets:
+        if isinstance(target, ast.Name) and target.id in shared:
+            return target.id
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            name = target.value.id
+            if name in visit.source.top and not _is_local(visit, name):
+                return name
+    return ""
+
+
+def _is_local(visit: Visit, name: str) -> bool:
+    given = [*visit.node.args.posonlyargs, *visit.node.args.args, *visit.node.args.kwonlyargs]
+    return name in {arg.arg for arg in given} or any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+        for node in own_nodes(visit.node)
+    )
+
+
+def _is_mutable(source: Source, name: str) -> bool:
+    value = getattr(source.top.get(name), "value", None)
+    if isinstance(value, ast.Call):
+        return source.resolve(value.func) in _MUTABLE
+    return isinstance(
+        value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    )
+
+
+@check(
+    "CM247",
+    "payload-in-base64",
+    severity=Severity.WARNING,
+    bad=(
+        bad("@dataclass\nclass Photo:\n    image_base64: str  #<\n\n\n@function\ndef look(context, event: Photo) -> str:\n    return ''\n"),
+        bad("@function\ndef look(context, event: Query) -> int:\n    return len(base64.b64decode(event.text))  #<\n", imports="import base64\n"),
+    ),
+    good=good(),
+)  # fmt: skip
+def base64_payload(module: Module) -> Iterator[Finding]:
+    """Content that goes through the call as base64.
+
+    Calls have a limit of size, and base64 makes content a third larger. Callers can send a reference,
+    such as a media item or a file of a dataset, and many of them in one call.
+    """
+    fix = (
+        "Send a reference, such as a media item or a path in a dataset, and read it in the module."
+    )
+    for part in parts(module):
+        field = part.owner.rpartition(".")[2]
+        if part.hint.kind == "string" and _BASE64.search(field):
+            path, line = part.hint.place
+            yield Finding(f"{part.owner} carries content as base64", path, fix, line)
+    for name, visit in calls_of(module):
+        for call in own_nodes(visit.node):
+            if isinstance(call, ast.Call) and visit.depends(call):
+                target = module.program.dotted(visit.source, call.func)
+                if target.startswith("base64.") and target.endswith(("b64decode", "b64encode")):
+                    message = f"{name} carries content as base64"
+                    yield Finding(message, visit.source.path, fix, call.lineno)

@@ -1,0 +1,163 @@
+"""A Python file as the checks read it: parsed, never run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Every statement that may run while a file is imported: not those of functions and classes."""
+    waiting: list[ast.stmt] = list(reversed(tree.body))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        inner = [
+            *(getattr(node, "body", []) if not is_main(node) else []),
+            *(line for handler in getattr(node, "handlers", []) for line in handler.body),
+            *getattr(node, "orelse", []),
+            *getattr(node, "finalbody", []),
+        ]
+        waiting += reversed(inner)
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All that is in a function, without what is in functions and classes inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(
+            child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+        ):
+            yield child
+            yield from own_nodes(child)
+
+
+def outermost(tree: ast.Module) -> set[ast.AST]:
+    """All that runs when the file is started: not what is in functions and classes."""
+    return {inner for line in tree.body for inner in (line, *own_nodes(line)) if not _defines(line)}
+
+
+def _defines(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def is_main(node: ast.AST) -> bool:
+    """Whether it is `if __name__ == "__main__":`, whose lines run in the started file alone."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and "__name__" in (ast.unparse(node.test.left), *map(ast.unparse, node.test.comparators))
+    )
+
+
+@dataclass(frozen=True)
+class Import:
+    """A name that an import brings into a file: `from a import b as c` is `c`, for `a.b`."""
+
+    name: str
+    target: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file. `path` is relative to the module's folder, `root` the folder it is imported from."""
+
+    path: str
+    text: str
+    root: str = ""
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Its lines, without their ends."""
+        return self.text.splitlines()
+
+    @cached_property
+    def _parsed(self) -> ast.Module | SyntaxError:
+        try:
+            return ast.parse(self.text, self.path)
+        except SyntaxError as error:
+            return error
+        except (ValueError, RecursionError, MemoryError) as error:
+            return SyntaxError(str(error))
+
+    @property
+    def tree(self) -> ast.Module:
+        """The parsed file; one that is not Python is as good as empty."""
+        return self._parsed if isinstance(self._parsed, ast.Module) else ast.Module([], [])
+
+    @property
+    def error(self) -> SyntaxError | None:
+        """Why it is not Python, if it is not."""
+        return self._parsed if isinstance(self._parsed, SyntaxError) else None
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All that is in it, in the order of `ast.walk`."""
+        return list(ast.walk(self.tree))
+
+    @property
+    def dotted(self) -> str:
+        """The name that it is imported by, such as `halls.level` for `src/halls/level.py`."""
+        inner = self.path.removeprefix(f"{self.root}/") if self.root else self.path
+        return inner.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    @cached_property
+    def imports(self) -> list[Import]:
+        """What its imports bring in, those inside functions too; a relative import is made absolute."""
+        found = []
+        package = self.dotted.split(".")
+        if not self.path.endswith("__init__.py"):
+            package = package[:-1]
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    name = alias.asname or alias.name.partition(".")[0]
+                    target = alias.name if alias.asname else name
+                    found.append(Import(name, target, node.lineno))
+                    if target != alias.name:
+                        found.append(Import(alias.name, alias.name, node.lineno))
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                stem = ".".join([*base, *filter(None, [node.module])])
+                found += [
+                    Import(alias.asname or alias.name, f"{stem}.{alias.name}", node.lineno)
+                    for alias in node.names
+                ]
+        return found
+
+    @cached_property
+    def targets(self) -> dict[str, str]:
+        """What each imported name stands for."""
+        return {found.name: found.target for found in self.imports if "." not in found.name}
+
+    @cached_property
+    def top(self) -> dict[str, ast.stmt]:
+        """The statements that define names at the top of the file; the last one of each name."""
+        found: dict[str, ast.stmt] = {}
+        for node in at_import(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[node.name] = node
+            elif isinstance(node, ast.Assign):
+                found |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = node
+            elif type(node).__name__ == "TypeAlias":
+                found[node.name.id] = node  # type: ignore[attr-defined]  # Python 3.12
+        return found
+
+    def resolve(self, node: ast.AST | None) -> str:
+        """The dotted name behind a name or attribute, through the file's imports; `""` for all else.
+
+        With `import numpy as np`, `np.float32` is `numpy.float32`. A name that no import brings in
+        stays as it is written.
+        """
+        if isinstance(node, ast.Attribute):
+            inner = self.resolve(node.value)
+            return f"{inner}.{node.attr}" if inner else ""
+        if isinstance(node, ast.Name):
+            return self.targets.get(node.id, node.id)
+        return ""

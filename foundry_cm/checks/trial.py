@@ -1,0 +1,225 @@
+"""A module under the local Foundry, tried out for the live checks: what each of them finds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from foundry_cm.checks.finding import Finding, Severity
+from foundry_cm.checks.module import Module
+from foundry_cm.errors import CmError
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.replica import Replica
+from foundry_cm.module.functions import Function
+from foundry_cm.module.project import Project
+
+_SECONDS = 30.0
+_TIMED = 5
+# Enough calls at a time that both of two replicas get some.
+_TOGETHER = 8
+_TRIES, _PAUSE = 5, 0.5
+
+Found = tuple[str, Finding]
+
+
+def findings(module: Module, code: str) -> list[Finding]:
+    """What the check of a code finds; the module is tried out once for all of them."""
+    if "trial" not in module.memory:
+        trial = Trial(module)
+        asyncio.run(trial.run())
+        module.memory["trial"] = trial.found
+    return [finding for each, finding in module.memory["trial"] if each == code]
+
+
+class Trial:
+    """One trial of a module, and what it found."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.project = Project.read(module.folder)
+        self.found: list[Found] = []
+        self.answered: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Start the module, call it, stop it; then once more with two replicas, one of which dies."""
+        try:
+            async with self._started(replicas=1, restart=False) as foundry:
+                self._declared(foundry.functions)
+                for function in foundry.functions.values():
+                    await self._call(foundry, function)
+                await self._stop(foundry.replicas[0])
+            if self.answered:
+                async with self._started(replicas=2, restart=True) as foundry:
+                    await self._compare(foundry)
+                    await self._kill(foundry)
+        except CmError as error:
+            self._note(
+                "CM500", None, f"The module cannot be tried: {error.what}", error.fix, error.where
+            )
+
+    @asynccontextmanager
+    async def _started(self, *, replicas: int, restart: bool) -> AsyncIterator[LocalFoundry]:
+        settings = Settings.of(
+            self.project,
+            command=self.project.command(),
+            timeout_seconds=_SECONDS,
+            replicas=replicas,
+            restart=restart,
+        )
+        began = time.perf_counter()
+        async with LocalFoundry(settings) as foundry:
+            await foundry.ready()
+            if replicas == 1:
+                self._budget(
+                    None,
+                    "cold start",
+                    time.perf_counter() - began,
+                    self.module.settings.cold_start_seconds,
+                )
+            yield foundry
+
+    def _note(
+        self,
+        code: str,
+        function: str | None,
+        message: str,
+        fix: str | None,
+        where: str | None = None,
+        severity: Severity | None = None,
+    ) -> None:
+        """Keep a finding: at its own place in the module, at its handler, or at the started file."""
+        handler = next((h for h in self.module.program.handlers if h.node.name == function), None)
+        path, line = (handler.source.path, handler.node.lineno) if handler else (self._entry(), 1)
+        file, _, number = (where or "").rpartition(":")
+        inside = file.removeprefix(f"{self.module.folder}/")
+        if number.isdecimal() and inside in self.module.files:
+            path, line = inside, int(number)
+        fix = fix or "The log of cm serve says more."
+        self.found.append((code, Finding(message, path, fix, line, severity)))
+
+    def _entry(self) -> str:
+        return self.module.entry.path if self.module.entry else "."
+
+    def _budget(
+        self, function: str | None, what: str, seconds: float, budget: float | None
+    ) -> None:
+        if budget is not None and seconds > budget:
+            message = f"The {what} took {seconds:.3g} s, over the budget of {budget:g} s"
+            self._note(
+                "CM506", function, message, "Load less, or raise the budget in pyproject.toml."
+            )
+
+    def _declared(self, functions: dict[str, Function]) -> None:
+        written = {handler.node.name for handler in self.module.program.handlers}
+        for name in sorted(written - functions.keys()):
+            message = f"{name} is not among the functions that the module posts"
+            self._note("CM501", name, message, "See what the module prints: cm serve")
+        for name in sorted(functions.keys() - written) if written else []:
+            message = f"The module posts {name}, which is no handler in its files"
+            self._note("CM501", None, message, "Register it by its name in a file of the module.")
+
+    async def _call(self, foundry: LocalFoundry, function: Function) -> None:
+        sample = self._sample(function)
+        times = []
+        for _ in range(_TIMED):
+            began = time.perf_counter()
+            if not await self._answers(foundry, function, sample, edge=False):
+                break
+            times.append(time.perf_counter() - began)
+        if times:
+            budget = self.module.settings.p50_ms
+            name = f"median call of {function.name}"
+            self._budget(
+                function.name, name, statistics.median(times), budget / 1000 if budget else None
+            )
+            await self._answers(foundry, function, function.sample_event(edge=True), edge=True)
+        await self._wrong(foundry, function)
+
+    def _sample(self, function: Function) -> Any:
+        """The owner's event for a function, or one made from its types."""
+        text = self.module.text(f"events/{function.name}.json")
+        try:
+            return json.loads(text) if text else function.sample_event()
+        except ValueError:
+            return function.sample_event()
+
+    async def _answers(
+        self, foundry: LocalFoundry, function: Function, event: Any, *, edge: bool
+    ) -> bool:
+        which = "an extreme event" if edge else "its sample event"
+        try:
+            result = await foundry.call(function.name, event)
+        except CmError as error:
+            if error.code == "HandlerFailed" and error.details:
+                message = f"{function.name} tells its caller the traceback: {error.what}"
+                fix = "Catch it in the handler, log it, and raise a message for the caller."
+                self._note("CM505", function.name, message, fix, severity=Severity.WARNING)
+            if error.code in ("InvalidResult", "ResultTooLarge"):
+                self._note("CM503", function.name, error.what, error.fix, error.where)
+            elif error.code == "HandlerFailed" and edge:
+                pass  # a handler may refuse an extreme event
+            else:
+                message = f"{function.name} does not answer {which}: {error.what}"
+                self._note("CM502", function.name, message, error.fix, error.where)
+            return False
+        if not edge:
+            self.answered[function.name] = result.value
+        return True
+
+    async def _wrong(self, foundry: LocalFoundry, function: Function) -> None:
+        """An event of the wrong shape must not harm the module."""
+        if not foundry.replicas[0].alive:
+            return
+        job = foundry.jobs.submit(function.name, b'{"no such field": [null]}')
+        await asyncio.wait({job.answer}, timeout=_SECONDS / 3)
+        if not job.answer.done():
+            foundry.jobs.give_up(job)
+        elif not job.answer.cancelled():
+            job.answer.exception()  # asked for, or asyncio prints it
+        if not job.answer.done() or not foundry.replicas[0].alive:
+            message = f"A wrong event for {function.name} is not answered"
+            self._note("CM504", function.name, message, "Let nothing but the call fail.")
+
+    async def _stop(self, replica: Replica) -> None:
+        if not replica.alive:
+            return
+        limit, began = self.module.settings.stop_seconds, time.perf_counter()
+        await replica.stop(limit)
+        if time.perf_counter() - began >= limit:
+            message = f"The module does not stop within {limit:g} s of SIGTERM"
+            self._note("CM508", None, message, "Handle SIGTERM, and exit with code 0.")
+
+    async def _compare(self, foundry: LocalFoundry) -> None:
+        """The answers of two replicas to one event."""
+        for name in self.answered:
+            event = self._sample(foundry.functions[name])
+            calls = (foundry.call(name, event) for _ in range(_TOGETHER))
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            given = [result for result in results if not isinstance(result, BaseException)]
+            if len({json.dumps(result.value, sort_keys=True) for result in given}) > 1:
+                message = f"{name} gives different answers to one event"
+                fix = "Keep no state between calls: each replica has its own."
+                self._note("CM507", name, message, fix, severity=Severity.WARNING)
+
+    async def _kill(self, foundry: LocalFoundry) -> None:
+        """A replica that is killed comes back, and answers."""
+        name = next(iter(self.answered))
+        for replica in foundry.replicas:
+            replica.kill()
+        for left in reversed(range(_TRIES)):
+            try:
+                await foundry.call(name, self._sample(foundry.functions[name]))
+                return
+            except CmError as error:
+                # A call may have gone to the process that was just dying.
+                if left and error.code == "ModuleDied" and any(r.alive for r in foundry.replicas):
+                    await asyncio.sleep(_PAUSE)
+                    continue
+                message = f"After the module was killed, it does not come back: {error.what}"
+                self._note("CM509", None, message, error.fix, error.where)
+                return

@@ -1,0 +1,117 @@
+"""`cm check --live`: each fault that shows only in a running module, in modules written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foundry_cm.checks import run
+from foundry_cm.checks.shown import ECHO, HEAD, TAIL, good
+from tests.conftest import LINUX
+
+pytestmark = [pytest.mark.slow, LINUX]
+
+FAULTS = """
+SEEN = []
+
+
+@dataclass
+class Half:
+    value: int
+
+
+@function
+def wrong_type(context, event: Query) -> int:
+    return event.text
+
+
+@function
+def raises(context, event: Query) -> str:
+    return {}[event.text]
+
+
+@function
+def counts(context, event: Query) -> int:
+    SEEN.append(event.text)
+    time.sleep(0.05)
+    return len(SEEN)
+
+
+@function
+def fragile(context, event: Half) -> int:
+    return event.value
+"""
+BUDGET = "[tool.foundry-cm.check]\ncold-start-seconds = 0.001\np50-ms = 0.001\nstop-seconds = 0.5\n"
+IGNORES = TAIL.replace("    start", "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    start")
+
+
+def live(folder: Path, files: dict[str, str]) -> dict[str, list[str]]:
+    """What the live checks find: the places of each code."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    found: dict[str, list[str]] = {}
+    for finding in run(folder, live=True):
+        if finding.code.startswith("CM5"):
+            found.setdefault(finding.code, []).append(finding.where)
+    return found
+
+
+def test_module_that_is_right_has_no_findings(tmp_path: Path) -> None:
+    assert live(tmp_path, dict(good())) == {"CM510": ["src/app.py:1"]}
+
+
+def test_faults_that_show_in_a_call_and_at_the_end(tmp_path: Path) -> None:
+    files = good(FAULTS, head="import signal\nimport time\n" + HEAD, tail=IGNORES)
+    found = live(tmp_path, {**files, "pyproject.toml": BUDGET})
+    lines = files["src/app.py"].splitlines()
+    at = {
+        name: f"src/app.py:{n}"
+        for n, text in enumerate(lines, 1)
+        if text.startswith("def ")
+        for name in [text[4:].partition("(")[0]]
+    }
+    assert found["CM502"] == [f"src/app.py:{lines.index('    return {}[event.text]') + 1}"]
+    assert found["CM503"] == [at["wrong_type"]]
+    assert found["CM505"] == [at["raises"]]
+    assert set(found["CM506"]) == {"src/app.py:1", at["counts"], at["fragile"]}
+    assert found["CM507"] == [at["counts"]]
+    assert found["CM508"] == ["src/app.py:1"]
+
+
+def test_function_that_is_not_posted(tmp_path: Path) -> None:
+    late = (
+        ECHO.replace("echo", "late").replace("@function\n", "")
+        + "\n\nif len(__name__) > 50:\n    add_function(late)\n"
+    )
+    found = live(
+        tmp_path,
+        dict(good(f"{ECHO}\n\n{late}", imports="from compute_modules import add_function\n")),
+    )
+    assert found["CM501"] == ["src/app.py:21"]
+
+
+def test_module_that_dies_of_a_wrong_event_and_does_not_come_back(tmp_path: Path) -> None:
+    # Each start leaves something behind; the third stumbles over it.
+    starts = (
+        "\nwith open('starts', 'a+') as starts:\n    starts.write('x')\n    starts.seek(0)\n"
+        "    if len(starts.read()) > 2:\n        raise SystemExit('a lock is left')\n\n\n"
+    )
+    dies = "@function\ndef echo(context, event) -> str:\n    return os._exit(3) if event else ''\n"
+    imports = "import os\n\n"
+    files = good(starts + dies, imports=imports, files={"events/echo.json": "{}"})
+    found = live(tmp_path, dict(files))
+    line = files["src/app.py"].splitlines().index("def echo(context, event) -> str:") + 1
+    assert found["CM504"] == [f"src/app.py:{line}"]
+    assert found["CM509"] == ["src/app.py:1"]
+
+
+def test_module_that_does_not_start(tmp_path: Path) -> None:
+    found = live(tmp_path, dict(good("raise OSError('no weights')\n")))
+    assert found == {"CM500": ["src/app.py:15"], "CM510": ["src/app.py:1"]}
+
+
+def test_pipeline_is_not_called(tmp_path: Path) -> None:
+    files = {"src/app.py": "print('rows')\n", "src/resources.json": '{"inputs": {}, "outputs": {}}'}
+    assert live(tmp_path, files) == {"CM510": ["src/resources.json:1"]}
