@@ -1,4 +1,4 @@
-"""Starting a module anew when its files change, and only then, for the verbs that run one until Ctrl-C."""
+"""Restarting a module when its files change, and only then, for the verbs that run one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def reload_on_change(
             show_error(error)
             say(f"The version before this change {goes_on}.")
             continue
-        say(f"{names} changed: starting the module anew", "cyan")
+        say(f"{names} changed: restarting the module", "cyan")
         try:
             await restart(f"{names} changed")
         except CmError as error:
@@ -81,7 +81,7 @@ class _Others:
         if len(counted) == _MOST + 1:
             say(
                 f"{os.path.relpath(file, self._folder)} changes again and again: as a file of the "
-                "module's own, it starts nothing anew for a minute"
+                "module's own, it restarts nothing for a minute"
             )
         return len(counted) > _MOST
 

@@ -36,7 +36,7 @@ def run(
         bool,
         typer.Option(
             "--follow",
-            help="Go on until Ctrl-C: take in what you add, and start the module anew when its code changes.",
+            help="Go on until Ctrl-C: take in what you add, and restart the module when its code changes.",
         ),
     ] = False,
     fault: Annotated[

@@ -63,9 +63,7 @@ def serve(
             help=f"Port of the query panel.  [default: {PANEL_PORT}, or a free one]",
         ),
     ] = None,
-    reload: Annotated[
-        bool, typer.Option(help="Start the module anew when its files change.")
-    ] = True,
+    reload: Annotated[bool, typer.Option(help="Restart the module when its files change.")] = True,
     max_megabytes: Annotated[
         float | None,
         typer.Option(

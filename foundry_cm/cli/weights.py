@@ -36,7 +36,7 @@ app = typer.Typer(
 def pull(
     update: Annotated[
         bool,
-        typer.Option("--update", help="Lock anew what the origin has today."),
+        typer.Option("--update", help="Lock again what the origin has today."),
     ] = False,
     folder: Folder = Path(),
 ) -> None:

@@ -311,7 +311,7 @@ class Progress:
         self.began = self.spoke = time.monotonic()
 
     def add(self, count: int) -> None:
-        """Count `count` bytes more (or fewer, when a file starts anew)."""
+        """Count `count` bytes more (or fewer, when a file starts again)."""
         self.count += count
         now = time.monotonic()
         if (self.count - self.logged) * 10 >= self.total or now - self.spoke > 10:

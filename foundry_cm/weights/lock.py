@@ -82,7 +82,7 @@ def read_lock(path: Path) -> Lock:
     except (AttributeError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise WeightsError(
             f"{path.name} cannot be read ({error})",
-            "write it anew with `cm weights pull`",
+            "write it again with `cm weights pull`",
             str(path),
         ) from None
     return Lock(origin, files)

@@ -191,7 +191,7 @@ def check(project: Project) -> Pulled:
         if not request.is_locked:
             raise WeightsError(
                 "weights.lock was written for other weights than pyproject.toml asks for",
-                "write it anew with `cm weights pull`",
+                "write it again with `cm weights pull`",
                 str(request.lock),
             )
         folder = request.models(lock)

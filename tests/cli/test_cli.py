@@ -279,7 +279,7 @@ def test_reload_follows_a_change_and_survives_a_syntax_error(module: Path) -> No
         assert "src/app.py:1" in server.output
         assert cm(module, "call", "search").returncode == 0
         app.write_text(text.replace("score=score / 100", "score=-1.0"))
-        server.wait_for("src/app.py changed: starting the module anew")
+        server.wait_for("src/app.py changed: restarting the module")
         server.wait_for("Serving search", times=2)
         assert json.loads(cm(module, "call", "search").stdout)[0]["score"] == -1.0
 

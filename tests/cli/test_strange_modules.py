@@ -85,7 +85,7 @@ def test_port_that_was_asked_for_is_taken_or_refused(folder: Path) -> None:
     assert "Port 8945 is taken: the runtime is localhost:" in done.stderr
 
 
-def test_module_that_writes_beside_itself_is_not_started_anew(folder: Path) -> None:
+def test_module_that_writes_beside_itself_is_not_restarted(folder: Path) -> None:
     body = UNTYPED.replace(
         "    return", '    open("last.json", "w").write("{}")\n    time.sleep(1)\n    return'
     )
@@ -93,9 +93,9 @@ def test_module_that_writes_beside_itself_is_not_started_anew(folder: Path) -> N
     with serving(folder, *MODULE) as server:
         done = cm(folder, "call", "add", "--json", '{"x": 2, "y": 3}')
         assert done.stdout == "5\n"
-        assert "starting the module anew" not in server.output
+        assert "restarting the module" not in server.output
         (folder / "app.py").write_text(HEAD + UNTYPED.replace("+", "*") + THREADS)
-        server.wait_for("app.py changed: starting the module anew")
+        server.wait_for("app.py changed: restarting the module")
         server.wait_for("next: cm call", times=2)
         assert cm(folder, "call", "add", "--json", '{"x": 2, "y": 3}').stdout == "6\n"
 

@@ -465,7 +465,7 @@ def test_module_gets_of_the_shell_what_is_passed_on(
     play(scenario, passed=["REGION"])
 
 
-def test_calls_that_run_are_answered_before_the_module_is_started_anew(
+def test_calls_that_run_are_answered_before_the_module_restarts(
     play: Callable[..., None],
 ) -> None:
     async def scenario(client: Client) -> None:

@@ -32,7 +32,7 @@ def test_a_lock_cannot_name_a_file_outside_the_folder(tmp_path: Path, path: str)
         (None, "weights.lock is missing; write it with `cm weights pull`"),
         ("{", "weights.lock cannot be read (Expecting"),
         ('{"version": 2}', "weights.lock cannot be read (version 2 is not 1)"),
-        ('{"version": 1, "origin": {}, "files": []}', "(it lists no files); write it anew"),
+        ('{"version": 1, "origin": {}, "files": []}', "(it lists no files); write it again"),
         ("[]", "weights.lock cannot be read ("),
     ],
 )

@@ -69,7 +69,7 @@ def test_pull_mends_only_the_file_that_is_broken(hub: Hub, module: Module) -> No
     check(Project.read(module.folder))
 
 
-def test_pull_locks_anew_when_pyproject_asks_for_something_else(hub: Hub, module: Module) -> None:
+def test_pull_locks_again_when_pyproject_asks_for_something_else(hub: Hub, module: Module) -> None:
     pull_into(module)
     module.ask(origin="huggingface", repo=REPO, revision=COMMIT, files=["config.json"])
     with pytest.raises(CmError, match="written for other weights"):

@@ -1,4 +1,4 @@
-"""Which changed files start a module anew."""
+"""Which changed files restart a module."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_follow_takes_in_what_is_added_and_starts_changed_code_until_it_is_stopp
         process.kill()
     err = log.read_text()
     assert "error: The module exited with code 1: ValueError: mended soon" in err
-    assert "src/app.py changed: starting the module anew" in err
+    assert "src/app.py changed: restarting the module" in err
     assert "4 rows in, 4 rows out, 0 errors" in err
     assert any("later" in path.read_text() for path in checkpoints.rglob("*.csv"))
 

@@ -82,7 +82,7 @@ def test_a_module_that_computes_does_not_rest(clock: Clock, used: list[float]) -
         assert not module.reached(None)
 
 
-def test_what_is_written_or_read_for_the_first_time_begins_the_wait_anew(
+def test_what_is_written_or_read_for_the_first_time_begins_the_wait_again(
     clock: Clock, used: list[float]
 ) -> None:
     activity, module = of(paced=False)

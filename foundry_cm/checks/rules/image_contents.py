@@ -243,7 +243,7 @@ def unwritable_cache(module: Module) -> Iterator[Finding]:
     """A library writes its cache below HOME, which the image's user cannot write.
 
     A user that is only a number has HOME=/. The library fails at the first call, or loads its model
-    anew in each replica.
+    again in each replica.
     """
     used = {found.target.partition(".")[0] for s in module.python.values() for found in s.imports}
     for container in containers(module):

@@ -92,7 +92,7 @@ _live(
 _live(
     "CM509",
     "does-not-come-back",
-    """A module that is killed and does not answer again once it is started anew.
+    """A module that is killed and does not answer again after a restart.
 
     It has left something behind that it stumbles over, such as a lock file.""",
 )

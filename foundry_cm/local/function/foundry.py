@@ -186,7 +186,7 @@ class LocalFoundry:
         await asyncio.gather(*(self.jobs.finished(r.index, seconds) for r in self.replicas))
 
     async def reload(self, why: str, seconds: float = GRACE_SECONDS) -> None:
-        """Start every replica anew, once its calls are answered.
+        """Restart every replica, once its calls are answered.
 
         Those that take longer than so many seconds are answered with an error.
         """
@@ -259,7 +259,7 @@ class LocalFoundry:
         self._notify()
 
     def restarted(self, replica: int) -> list[str]:
-        """A replica says that it starts anew: whatever its last process held is answered."""
+        """A replica says that it restarts: whatever its last process held is answered."""
         return self.jobs.drop(
             replica, CmError("The module restarted while it held this call", code="ModuleDied")
         )

@@ -37,7 +37,7 @@ class Runtime(Protocol):
         """A replica posted the schemas of its functions."""
 
     def restarted(self, replica: int) -> list[str]:
-        """A replica says that it starts anew; gives the ids of the jobs that this drops."""
+        """A replica says that it restarts; gives the ids of the jobs that this drops."""
 
 
 def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:

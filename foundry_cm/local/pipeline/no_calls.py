@@ -30,5 +30,5 @@ class NoCalls:
         """It posts schemas, which nobody calls."""
 
     def restarted(self, replica: int) -> list[str]:
-        """It starts anew; no job is lost."""
+        """It restarts; no job is lost."""
         return []

@@ -67,7 +67,7 @@ class Settings(Run):
     port: int = 0
     # Whether the next free port will do where another program has that one.
     or_next: bool = False
-    # Whether to begin anew: what earlier runs wrote is removed.
+    # Whether to begin again: what earlier runs wrote is removed.
     fresh: bool = False
 
 
@@ -177,7 +177,7 @@ class LocalPipeline:
         )
 
     async def reload(self) -> None:
-        """Start the module anew, as it is now; what it had not committed it does again."""
+        """Restart the module as it is now; what it had not committed it does again."""
         if self._replica:
             self.reloads += 1
             await self._replica.stop(STOP_SECONDS)
