@@ -33,7 +33,7 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
 # What no example is about: the command line's own parts, and what needs git, a render or a run.
 _ELSEWHERE = {
     "carried", "rendering", "fixes", "pages", "trial", "live", "template_answers", "template_files",
-    "template_update", "history", "registry", "runner", "finding", "module", "shown",
+    "template_update", "history", "ignores", "registry", "runner", "finding", "module", "shown",
 }  # fmt: skip
 
 
@@ -158,16 +158,10 @@ def changed(name: str, text: str) -> Iterator[None]:
         exec(compile(text, str(old.__file__), "exec", dont_inherit=True), new.__dict__)
         for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
             for key, value in list(vars(user).items()):
-                mine = vars(old).get(key)
-                if (
-                    mine is not None
-                    and value is mine
-                    and callable(value)
-                    and value.__module__ == name
-                    and user is not new
-                ):
-                    replaced.append((user, key, value))
-                    setattr(user, key, vars(new)[key])
+                if user is new or (value is not old and not _is_of(value, old, key)):
+                    continue
+                replaced.append((user, key, value))
+                setattr(user, key, new if value is old else vars(new)[key])
         yield
     finally:
         for user, key, value in replaced:
@@ -175,6 +169,12 @@ def changed(name: str, text: str) -> Iterator[None]:
         sys.modules[name] = old
         registry._REGISTERED.clear()
         registry._REGISTERED.update(registered)
+
+
+def _is_of(value: Any, module: ModuleType, key: str) -> bool:
+    """Whether it is a class or a function of a module, under its own name."""
+    mine = vars(module).get(key)
+    return mine is value and callable(value) and value.__module__ == module.__name__
 
 
 def main() -> int:

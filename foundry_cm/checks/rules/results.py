@@ -143,6 +143,7 @@ def _is_nan_text(value: ast.expr) -> bool:
         bad("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except:  # noqa: E722\n        print('no')\n        return ''  #<\n"),
     ),
     good=(
+        good("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except Exception:\n        return 'failed'\n"),
         good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except KeyError:\n        return []\n"),
         good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception:\n        print('no')\n        raise\n"),
     ),

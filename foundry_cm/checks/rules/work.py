@@ -137,6 +137,7 @@ def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
         bad("LAST = {}\n\n\ndef keep(text: str) -> None:\n    LAST['text'] = text  #<\n\n\n@function\ndef echo(context, event: Query) -> str:\n    keep(event.text)\n    return event.text\n"),
     ),
     good=(
+        good("SEEN: list[str] = []\n\n\ndef add(SEEN: list[str]) -> None:\n    SEEN.append('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = [event.text]\n    add(found)\n    return len(found)\n"),
         good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if event.text not in KNOWN:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
         good("WORDS = ['a']\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = []\n    found.append(event.text)\n    return len(WORDS + found)\n"),
     ),
