@@ -30,7 +30,7 @@ OWNERS = yaml.safe_load((REPOSITORY / "copier.yml").read_text("utf-8"))["owners"
     ids=str,
 )
 def test_module_that_nobody_touched_is_as_rendered(make: Make, answers: dict[str, Any]) -> None:
-    assert checks.run(make(**answers)) == []
+    assert [each for each in checks.run(make(**answers)) if each.code.startswith("CM6")] == []
 
 
 def test_edited_file_is_found_and_the_place_for_the_edit_named(make: Make) -> None:
@@ -69,6 +69,9 @@ def test_file_among_those_of_the_template_is_found(make: Make) -> None:
         "src/cmkit/mine.py lies among the template's files and is not one of them",
         "src/cmkit/mine.py",
         "Move it: an update may put a file of its own there.",
+        severity=Severity.ERROR,
+        code="CM607",
+        name="template-file",
     )
 
 
