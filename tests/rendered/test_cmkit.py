@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY, Render, commit, git, snapshot
 FUNCTIONS: dict[str, list[str]] = {
     "search": ["search"],
     "blank": ["process"],
-    "embedding": ["embed", "search"],
+    "embedding": ["embed", "embed_query", "search"],
     "yolo": ["detect"],
 }
 PIPELINES = ["blank", "embedding", "yolo"]

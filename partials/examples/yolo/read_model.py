@@ -7,6 +7,6 @@ def read_model() -> "YOLO":
         model = YOLO(folder / CHECKPOINT, task="detect")
     with timed("warm-up"):
         (result,) = model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
-    if result.boxes is None:
+    if getattr(result, "boxes", None) is None:
         end(f"{CHECKPOINT} is for the task {model.task!r}, which gives no boxes: take a detector")
     return model
