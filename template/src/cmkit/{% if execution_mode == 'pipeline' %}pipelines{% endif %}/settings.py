@@ -18,10 +18,15 @@ def declared() -> dict[str, Any]:
     return cast(dict[str, Any], json.loads((SRC / "resources.json").read_text(encoding="utf-8")))
 
 
-def resources(aliases: Iterable[str]) -> dict[str, PipelineResource]:
-    """The resources of the module by alias; it exits where one of these is not among them."""
+def check_runtime() -> None:
+    """Exit where the module does not run inside Foundry."""
     if "RESOURCE_ALIAS_MAP" not in os.environ:
         sys.exit("This module runs inside Foundry. To run it on this machine: cm run")
+
+
+def resources(aliases: Iterable[str]) -> dict[str, PipelineResource]:
+    """The resources of the module by alias; it exits where one of these is not among them."""
+    check_runtime()
     found = get_pipeline_resources()
     if missing := [alias for alias in aliases if alias not in found]:
         sys.exit(f"Not configured in Foundry as input or output: {', '.join(missing)}")
