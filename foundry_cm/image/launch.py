@@ -13,17 +13,22 @@ from foundry_cm.local.guard import Guard
 from foundry_cm.local.replica import Launch
 
 
-def launcher(engine: Engine, image: Image) -> Callable[[int, dict[str, str], Path], Launch]:
+def launcher(
+    engine: Engine, image: Image, *mounted: Path
+) -> Callable[[int, dict[str, str], Path], Launch]:
     """How `LocalFoundry` starts a replica from an image: its own command, as its own user.
 
-    The replica's files are mounted read-only at the path that they have here, so that its
-    variables hold inside as well.
+    The replica's files, and what is `mounted` beside them, are mounted read-only at the path that
+    they have here, so that its variables hold inside as well.
     """
     run = secrets.token_hex(4)
 
     def launch(index: int, env: dict[str, str], files: Path) -> Launch:
         container = engine.container(
-            image, f"cm-{run}-{index}", env=env, mounts={files: str(files)}
+            image,
+            f"cm-{run}-{index}",
+            env=env,
+            mounts={path: str(path) for path in (files, *mounted)},
         )
 
         def before() -> None:

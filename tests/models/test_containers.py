@@ -7,7 +7,6 @@ import asyncio
 import json
 import shutil
 import subprocess
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
+from foundry_cm.image.launch import launcher
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
-from foundry_cm.local.replica import Launch
 from foundry_cm.testing import _Log
 from tests.conftest import Render
 from tests.containers import buildah
@@ -83,25 +82,6 @@ def call_image(
     report: Report, hub: Hub, readable: Path, function: str, event: Any
 ) -> tuple[Any, str]:
     """The answer of an image and its log; the hub's certificate lies in `readable` for it."""
-    engine = Buildah()
-
-    def launch(_: int, env: dict[str, str], files: Path) -> Launch:
-        container = engine.container(
-            report.image,
-            f"cm-models-{uuid.uuid4()}",  # a run that was killed may have left one
-            env=env,
-            mounts={files: str(files), readable: str(readable)},
-        )
-
-        def before() -> None:
-            for command in container.before:
-                command.output()
-
-        def after() -> None:
-            for command in container.after:
-                command.attempt()
-
-        return Launch(container.run.argv, container.run.env, before, after)
 
     async def run() -> Any:
         settings = Settings(
@@ -109,7 +89,7 @@ def call_image(
             folder=Path(),
             timeout_seconds=120,
             restart=False,
-            launch=launch,
+            launch=launcher(Buildah(), report.image, readable),
             env={"REQUESTS_CA_BUNDLE": str(readable / "ca.pem"), "HF_ENDPOINT": hub.url},
         )
         async with LocalFoundry(settings, log) as foundry:
@@ -174,12 +154,12 @@ def test_image_answers_as_its_own_user_and_a_change_of_code_rebuilds_only_code(
         capfd.readouterr()
         build(folder, f"localhost/cm-test-{folder.name}:2", Buildah())
         steps = capfd.readouterr().err.split("STEP ")[1:]
-        made_anew = [
+        made_again = [
             step
             for step in steps
             if step.split()[1] in ("RUN", "COPY") and "Using cache" not in step
         ]
-        assert [step.split(": ", 1)[1].split("\n")[0] for step in made_anew] == [
+        assert [step.split(": ", 1)[1].split("\n")[0] for step in made_again] == [
             "COPY --chmod=0755 src ."
         ]
     for tag in ("1", "2"):

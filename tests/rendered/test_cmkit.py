@@ -235,10 +235,13 @@ def test_what_is_no_function_of_the_module_needs_no_line(two_files: Path) -> Non
     [
         (
             '"inputs": {"input": "media_set"}',
-            'the input "input" is a "media_set"; use dataset or stream. To read media sets, copy a new '
+            'the input "input" is a "media_set"; use dataset, stream or reference. To read media sets, copy a new '
             "module with media_set in its answer inputs",
         ),
-        ('"inputs": {"input": "datset"}', 'the input "input" is a "datset"; use dataset or stream'),
+        (
+            '"inputs": {"input": "datset"}',
+            'the input "input" is a "datset"; use dataset, stream or reference',
+        ),
         (
             '"outputs": {"output": "media_set"}',
             'the output "output" is a "media_set"; use dataset or stream',
