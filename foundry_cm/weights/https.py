@@ -33,7 +33,8 @@ class Session(requests.Session):
     def merge_environment_settings(self, *args: Any, **options: Any) -> Any:
         """What the variables of this process say of proxies and certificates."""
         settings = super().merge_environment_settings(*args, **options)
-        if settings["verify"] is True and (authority := os.environ.get("SSL_CERT_FILE")):
+        authority = os.environ.get("SSL_CERT_FILE") if self.trust_env else None
+        if settings["verify"] is True and authority:
             settings["verify"] = authority
         if isinstance(settings["verify"], str) and not Path(settings["verify"]).exists():
             raise WeightsError(
