@@ -115,7 +115,7 @@ def _event(project: Project, function: str, file: Path | None, text: str | None)
     if text is not None:
         return parse_event(text, "--json"), "--json"
     if file == Path("-"):
-        return parse_event(sys.stdin.read(), "standard input"), "standard input"
+        return parse_event(sys.stdin.buffer.read(), "standard input"), "standard input"
     path = file or project.folder / "events" / f"{function}.json"
     try:
         return parse_event(
