@@ -18,7 +18,7 @@ def finite(seconds: float | None) -> float | None:
     return seconds
 
 
-# Typer reads these annotations at run time, on Python 3.10 as well.
+# Typer reads these annotations at run time.
 Folder = Annotated[
     Path, typer.Option("--folder", "-C", help="The folder of the module.", show_default=False)
 ]

@@ -57,7 +57,7 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
         name, equals, value = each.partition("=")
         if not _NAME.fullmatch(name) or "\0" in value:
             raise CmError(
-                f'"{each}" is no variable',
+                f'"{each}" is not a variable',
                 where=where,
                 fix="Write NAME=VALUE, or NAME.",
                 exit_code=USAGE,
@@ -78,6 +78,6 @@ def check_free(passed: Mapping[str, str], reserved: Mapping[str, str]) -> None:
     if taken := sorted((passed.keys() & reserved.keys()) - _ADDED):
         raise CmError(
             f"{taken[0]} is set by Foundry, so it cannot be passed on",
-            fix="Leave it away.",
+            fix="Leave it out.",
             exit_code=USAGE,
         )
