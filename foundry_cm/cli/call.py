@@ -32,7 +32,7 @@ def call(
     event: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the event as JSON; - reads it from standard input.  [default: events/FUNCTION.json]"
+            help="A file with the event as JSON; - reads it from standard input. Default: events/FUNCTION.json."
         ),
     ] = None,
     text: Annotated[
