@@ -74,7 +74,10 @@ def test_workers_that_lost_their_pool_are_no_reason(app: Path) -> None:
         "BrokenPipeError: [Errno 32] Broken pipe",
     ]
     error = deaths.death(-9, lines, ["python", "app.py"], app.parent, declared=True)
-    assert error.what == "The module was killed by SIGKILL: loading"
+    assert (
+        error.what
+        == "The module was killed by SIGKILL, as a system does where memory runs out: loading"
+    )
 
 
 def test_crash_names_the_line_of_the_thread_that_crashed(app: Path) -> None:
