@@ -33,7 +33,6 @@ _LISTS = {"list", "typing.List", "typing.Iterable", "collections.abc.Iterable"}
 _SETS = {"set", "typing.Set"}
 _MAPS = {"dict", "typing.Dict"}
 _OPTIONAL, _UNION = "typing.Optional", "typing.Union"
-_TYPED_DICT = {"typing.TypedDict", "typing_extensions.TypedDict"}
 _WRAPPERS = {
     f"{package}.{name}"
     for package in ("typing", "typing_extensions")

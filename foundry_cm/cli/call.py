@@ -32,7 +32,7 @@ def call(
     event: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the event as JSON; - reads it from standard input.  [default: events/FUNCTION.json]"
+            help="A file with the event as JSON; - reads it from standard input. Default: events/FUNCTION.json."
         ),
     ] = None,
     text: Annotated[
@@ -115,7 +115,7 @@ def _event(project: Project, function: str, file: Path | None, text: str | None)
     if text is not None:
         return parse_event(text, "--json"), "--json"
     if file == Path("-"):
-        return parse_event(sys.stdin.read(), "standard input"), "standard input"
+        return parse_event(sys.stdin.buffer.read(), "standard input"), "standard input"
     path = file or project.folder / "events" / f"{function}.json"
     try:
         return parse_event(

@@ -14,8 +14,9 @@ from foundry_cm.cli import report
 from foundry_cm.cli.console import say, say_next, show_json
 from foundry_cm.cli.options import Folder
 from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss, printable
+from foundry_cm.module.project import CODE
 
-_CODE = (".py", ".js", ".mjs", ".cjs", ".ts", "Dockerfile", "Containerfile", ".copier-answers.yml")
+_OF_A_MODULE = (*CODE, "Dockerfile", "Containerfile", ".copier-answers.yml")
 
 
 def check(
@@ -62,7 +63,7 @@ def check(
         )
         raise CmError(wrong, fix="cm check --fix --yes", exit_code=USAGE)
     module = Module.read(folder)
-    if not any(name.endswith(_CODE) for name in module.files):
+    if not any(name.endswith(_OF_A_MODULE) for name in module.files):
         raise CmError(
             "There is no module here: no code and no Dockerfile",
             where=str(module.folder),

@@ -11,14 +11,14 @@ import typer
 from foundry_cm.local.addresses import RUNTIME_PORT
 
 
-def finite(seconds: float | None) -> float | None:
-    """A time that ends; click's own limits let infinity and NaN through."""
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise typer.BadParameter(f"{seconds:g} is not a number of seconds above 0.")
-    return seconds
+def finite(value: float | None) -> float | None:
+    """A time or a size that ends; click's own limits let infinity and NaN through."""
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not a finite number above 0.")
+    return value
 
 
-# Typer reads these annotations at run time, on Python 3.10 as well.
+# Typer reads these annotations at run time.
 Folder = Annotated[
     Path, typer.Option("--folder", "-C", help="The folder of the module.", show_default=False)
 ]
@@ -26,7 +26,8 @@ Command = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[-- COMMAND ...]",
-        help="The command that runs the module, in any language.  [default: python src/app.py]",
+        help="The command that runs the module, in any language. "
+        "Default: command in pyproject.toml, or python src/app.py.",
         show_default=False,
     ),
 ]
@@ -73,13 +74,14 @@ Port = Annotated[
     typer.Option(
         min=0,
         max=65535,
-        help=f"Port of the runtime.  [default: {RUNTIME_PORT}, or a free one]",
+        help=f"Port of the runtime. Default: {RUNTIME_PORT}, or a free one.",
     ),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
         callback=finite,
-        help="How long to wait, in seconds, from the start of the module.  [default: 300]",
+        help="How long to wait, in seconds, from the start of the module. "
+        "Default: timeout-seconds in pyproject.toml, or 300.",
     ),
 ]

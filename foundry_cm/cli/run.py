@@ -66,7 +66,7 @@ def run(
         typer.Option(
             min=0,
             max=65535,
-            help=f"Port of the platform.  [default: {PLATFORM_PORT}, or the next free one]",
+            help=f"Port of the platform. Default: {PLATFORM_PORT}, or the next free one.",
         ),
     ] = None,
     format: Annotated[

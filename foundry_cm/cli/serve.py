@@ -15,7 +15,7 @@ import typer
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Port
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, finite
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
@@ -60,14 +60,17 @@ def serve(
         typer.Option(
             min=0,
             max=65535,
-            help=f"Port of the query panel.  [default: {PANEL_PORT}, or a free one]",
+            help=f"Port of the query panel. Default: {PANEL_PORT}, or a free one.",
         ),
     ] = None,
     reload: Annotated[bool, typer.Option(help="Restart the module when its files change.")] = True,
     max_megabytes: Annotated[
         float | None,
         typer.Option(
-            min=0.000001, help="Size limit of an event, and of a result, in MB.  [default: 100]"
+            min=0.000001,
+            callback=finite,
+            help="Size limit of an event, and of a result, in MB. "
+            "Default: max-megabytes in pyproject.toml, or 100.",
         ),
     ] = None,
     container: Annotated[

@@ -64,6 +64,11 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     get the same.
     """
 
+    # A shell starts what runs in the background with Ctrl-C ignored. asyncio would leave that as it is,
+    # and the others would be ignored as well.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     async def stoppable() -> Result:
         for number in _stopping():
             signal.signal(number, signal.getsignal(signal.SIGINT))

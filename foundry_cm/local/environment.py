@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from foundry_cm.errors import USAGE, CmError
+from foundry_cm.local.authorities import NAMED_BY
 
 _NEEDED = re.compile(
     r"""
@@ -36,7 +37,7 @@ _NEEDED = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 # Files with authorities: one that is passed on is trusted besides the local one.
-AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+AUTHORITIES = (*NAMED_BY, "NODE_EXTRA_CA_CERTS")
 # What a laptop needs and Foundry does not set.
 _ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -57,7 +58,7 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
         name, equals, value = each.partition("=")
         if not _NAME.fullmatch(name) or "\0" in value:
             raise CmError(
-                f'"{each}" is no variable',
+                f'"{each}" is not a variable',
                 where=where,
                 fix="Write NAME=VALUE, or NAME.",
                 exit_code=USAGE,
@@ -78,6 +79,6 @@ def check_free(passed: Mapping[str, str], reserved: Mapping[str, str]) -> None:
     if taken := sorted((passed.keys() & reserved.keys()) - _ADDED):
         raise CmError(
             f"{taken[0]} is set by Foundry, so it cannot be passed on",
-            fix="Leave it away.",
+            fix="Leave it out.",
             exit_code=USAGE,
         )

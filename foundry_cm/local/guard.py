@@ -102,6 +102,9 @@ def watch(pipe: IO[bytes]) -> None:
     """Take note of what is told, and undo it when the pipe closes."""
     told: list[dict[str, Any]] = []
     for line in pipe:
+        # A kill in the middle of a line leaves a part of it, and what was told before it counts.
+        if not line.endswith(b"\n"):
+            break
         what = json.loads(line)
         if "released" in what:
             return

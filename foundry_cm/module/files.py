@@ -60,6 +60,24 @@ def check_inside(folder: Path, path: Path) -> None:
         raise _link(path, folder, "it leads out of the module, so cm does not read it")
 
 
+def read_inside(folder: Path, path: Path) -> str:
+    """The text of a file below a folder.
+
+    Raises the `CmError` of one that leads out of it, that cannot be read, or that is not UTF-8.
+    """
+    check_inside(folder, path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        unread = error.strerror if isinstance(error, OSError) else None
+        raise CmError(
+            f"{path.name} cannot be read: {unread}" if unread else f"{path.name} is not UTF-8 text",
+            where=str(path),
+            fix=None if unread else "Save it as UTF-8.",
+            exit_code=USAGE,
+        ) from None
+
+
 def is_inside(folder: Path, path: Path) -> bool:
     """Whether a path below a folder stays there when all links are followed."""
     return path.resolve().is_relative_to(folder.resolve())

@@ -18,8 +18,9 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.places import Place, read_file
 from foundry_cm.module.records import Record, as_record
 
-# Files whose change matters wherever they are; of others, those in src/.
-CODE = {".py", ".js", ".mjs", ".cjs", ".ts"}
+# The suffixes of files whose change matters wherever they are; of others, those in src/ count.
+PYTHON, NODE = {".py"}, {".js", ".mjs", ".cjs", ".ts"}
+CODE = PYTHON | NODE
 # No limit is larger: infinity is none.
 Amount = Annotated[float, Meta(gt=0, le=1e9)]
 

@@ -12,9 +12,9 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from foundry_cm.errors import CmError
 from foundry_cm.module.git import ignored
+from foundry_cm.module.project import CODE, NODE, PYTHON
 
 _LOOK_SECONDS = 0.5
-_PYTHON, _NODE = {".py"}, {".js", ".mjs", ".cjs", ".ts"}
 _NODE_PROGRAMS = {"node", "npm", "npx", "pnpm", "yarn", "bun", "deno", "tsx", "ts-node"}
 # What `cm` itself writes beside the code.
 _OWN = {"schema.json"}
@@ -56,7 +56,7 @@ async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list
 
 
 def _sources(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
+    return sorted(file for file in _walk(folder) if file.suffix in CODE)
 
 
 class Code:
@@ -69,7 +69,7 @@ class Code:
         self._folder = folder
         # In a folder that is for the source alone, what is not code belongs to it as well.
         self._is_source = watched != folder
-        self._suffixes = _PYTHON | (_NODE if _runs_on_node(folder, command) else set())
+        self._suffixes = PYTHON | (NODE if _runs_on_node(folder, command) else set())
         self._named = {(folder / word).absolute() for word in command if (folder / word).is_file()}
         self._known = {file: _digest(file) for file in _walk(watched) if self.holds(file)}
 

@@ -78,6 +78,13 @@ def test_mistake_ends_in_a_few_plain_lines(
     assert done.stdout == ""
 
 
+def test_help_says_each_default(tmp_path: Path) -> None:
+    done = cm(tmp_path, "serve", "--help", env={**os.environ, "COLUMNS": "200"})
+    shown = " ".join(done.stdout.replace("│", "").split())
+    assert "Port of the runtime. Default: 8945, or a free one." in shown
+    assert "Default: command in pyproject.toml, or python src/app.py." in shown
+
+
 def test_failing_handler_shows_its_own_lines_and_ends_with_1(blank: Path) -> None:
     app = blank / "src/app.py"
     app.write_text(app.read_text().replace("length=0", "length=1 // 0"))

@@ -50,6 +50,8 @@ def test_nothing_is_left(tmp_path: Path, words: list[str], sign: str, name: str)
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
         stderr=subprocess.DEVNULL,
+        # As a shell starts what a script runs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     deadline = time.monotonic() + 30
     while not ((tmp_path / sign).exists() and (tmp_path / "pid").exists()):

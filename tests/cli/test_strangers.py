@@ -108,7 +108,7 @@ def test_timeout_is_a_finite_positive_number(server: Server, timeout: str) -> No
 
 @pytest.mark.parametrize("timeout", [math.nan, math.inf, 0.0, -1.0])
 def test_timeout_of_the_command_line_is_one_too(timeout: float) -> None:
-    with pytest.raises(BadParameter, match="is not a number of seconds above 0"):
+    with pytest.raises(BadParameter, match="is not a finite number above 0"):
         finite(timeout)
 
 

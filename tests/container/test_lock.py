@@ -224,6 +224,14 @@ def test_what_cannot_be_locked_says_why_and_writes_nothing(
     assert not (module / lock.LOCK).exists()
 
 
+def test_a_requirement_file_that_is_not_utf8_says_so(module: Path) -> None:
+    (module / "requirements.txt").write_bytes("parts\n".encode("utf-16"))
+    with pytest.raises(CmError) as failure:
+        locked(module)
+    assert failure.value.what == "requirements.txt is not UTF-8 text"
+    assert failure.value.where == str(module / "requirements.txt")
+
+
 def test_a_variable_in_an_address_is_no_credential(module: Path, index: Index) -> None:
     url = index.url.replace("//", "//${INDEX_USER}:${INDEX_TOKEN}@")
     (module / "requirements.txt").write_text(f"--index-url {url}\n-r requirements-template.txt\n")

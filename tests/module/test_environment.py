@@ -37,7 +37,7 @@ def test_variable_is_passed_on_by_name_or_with_its_value(monkeypatch: pytest.Mon
     }
     for wrong, reason in [
         ("NOT_HERE", "The variable NOT_HERE is not set here"),
-        ("a b=c", '"a b=c" is no variable'),
+        ("a b=c", '"a b=c" is not a variable'),
     ]:
         with pytest.raises(CmError, match=reason) as refused:
             passed_on([wrong])

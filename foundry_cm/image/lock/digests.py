@@ -6,6 +6,7 @@ No engine is needed. The logins are those that docker and podman keep for this u
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -61,9 +62,9 @@ def digest_of(image: str, where: str) -> str:
     Raises `CmError` that names the line of the Dockerfile, and the way without a registry.
     """
     name = Name.parse(image)
-    login = _login(name.registry)
-    basic = f"Basic {base64.b64encode(login.encode()).decode()}" if login else None
     try:
+        login = _login(name.registry)
+        basic = f"Basic {base64.b64encode(login.encode()).decode()}" if login else None
         try:
             headers = _ask(name.address, basic)
         except urllib.error.HTTPError as error:
@@ -75,7 +76,7 @@ def digest_of(image: str, where: str) -> str:
         reason = "it gives no digest"
     except urllib.error.HTTPError as error:
         digest, reason = "", f"it answers {error.code} {error.reason}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         digest, reason = "", str(getattr(error, "reason", error))
     if not _DIGEST.fullmatch(digest):
         raise CmError(
@@ -114,7 +115,12 @@ def _token(challenge: str, login: str | None) -> str:
     query = {key: wanted[key] for key in ("service", "scope") if key in wanted}
     address = f"{wanted.get('realm', '')}?{urllib.parse.urlencode(query)}"
     answer = json.loads(_open(address, login, "GET")[1])
-    return str(answer.get("token") or answer["access_token"])
+    token = (
+        (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
+    )
+    if not token:
+        raise ValueError(f"{wanted.get('realm')} gives no token")
+    return str(token)
 
 
 def _login(registry: str) -> str | None:

@@ -13,7 +13,7 @@ from foundry_cm.image.lock import resolve
 from foundry_cm.image.lock.bases import Base, bases, pinned, python_of, unpinned
 from foundry_cm.image.lock.digests import digest_of
 from foundry_cm.image.lock.requirements import MAIN, TORCH, Requirements, credential
-from foundry_cm.module.files import check_inside, check_no_link, replace_text
+from foundry_cm.module.files import check_no_link, read_inside, replace_text
 from foundry_cm.module.project import Project
 
 # The lock of each file that the image installs.
@@ -159,8 +159,7 @@ def _dockerfile(folder: Path) -> str:
 
 
 def _text(folder: Path, name: str) -> str:
-    check_inside(folder, folder / name)
-    return (folder / name).read_text("utf-8") if (folder / name).is_file() else ""
+    return read_inside(folder, folder / name) if (folder / name).is_file() else ""
 
 
 def _stale(what: str, where: str, fix: str, code: str = "StaleLock") -> CmError:

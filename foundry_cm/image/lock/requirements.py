@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.module.files import check_inside
+from foundry_cm.module.files import read_inside
 
 MAIN = "requirements.txt"
 # PyTorch has an index of its own; the Dockerfile installs it first, as a layer of its own.
@@ -116,8 +116,7 @@ def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:
     """The lines of a file and of those that it includes, each file once."""
     seen.add(name)
     path = folder / name
-    check_inside(folder, path)
-    for number, text in _statements(path.read_text("utf-8-sig")):
+    for number, text in _statements(read_inside(folder, path)):
         line = Line(name, number, text)
         yield line
         option, value = line.option

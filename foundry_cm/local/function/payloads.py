@@ -78,7 +78,10 @@ class Answer:
 def _start() -> subprocess.Popen[bytes]:
     # -P: the folder of the module is not searched for what this imports.
     command = [sys.executable, "-P", "-m", "foundry_cm.module.apart"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # A session of its own: Ctrl-C lets the calls that run come to their end.
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
 
 
 async def _apart(given: bytes) -> bytes:

@@ -89,7 +89,7 @@ def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:
         replica = identify(request)
         try:
             schemas = json.loads(await request.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             schemas = None
         if isinstance(schemas, dict) and "functionName" in schemas:
             schemas = [schemas]

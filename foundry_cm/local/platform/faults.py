@@ -25,7 +25,6 @@ from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.local.platform.errors import ApiError
 
 KINDS = ("latency", "403", "429", "503", "reset", "expire-token", "fail", "kill")
-PHASES = ("before", "mid", "after")
 POINTS = (
     "list",
     "read",

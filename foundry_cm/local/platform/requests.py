@@ -28,7 +28,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         raise ApiError("MissingPostBody")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ApiError("InvalidRequestBody") from None
     if not isinstance(value, dict):
         raise ApiError("InvalidRequestBody")

@@ -198,7 +198,7 @@ async def raw_publish_many(request: web.Request) -> web.Response:
 async def _any_json(request: web.Request) -> Any:
     try:
         return json.loads(await request.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _unknown_shape() from None
 
 

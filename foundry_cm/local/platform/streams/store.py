@@ -273,7 +273,7 @@ def _type(value: Any) -> str:
 def _record(line: bytes, path: Path, offset: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         where = f"{path.name}, record {offset}"
