@@ -9,16 +9,20 @@ from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 
+_UNWATCHED = ("-c", "core.fsmonitor=false")
+
 
 def git(folder: Path, *words: str) -> str | None:
     """What git prints in a folder; None where it fails, as it does outside a repository.
+
+    A repository's own program for watching files stays off.
 
     Raises `CmError` where git does not start, and where it refuses a folder of another user's:
     there is a repository then, and to go on as if there were none would tell wrong things.
     """
     try:
         done = subprocess.run(
-            ("git", *words),
+            ("git", *_UNWATCHED, *words),
             cwd=folder,
             capture_output=True,
             text=True,
@@ -46,13 +50,13 @@ def git(folder: Path, *words: str) -> str | None:
 
 def ignored(folder: Path, paths: Iterable[Path]) -> set[Path]:
     """Those of some paths that git ignores in a folder; none where there is no repository, or no git."""
-    # NUL ends each path in both directions. A repository's own program for watching files stays off.
+    # NUL ends each path in both directions.
     asked = "\0".join(map(str, paths))
     if not asked:
         return set()
     try:
         done = subprocess.run(
-            ("git", "-c", "core.fsmonitor=false", "check-ignore", "--stdin", "-z"),
+            ("git", *_UNWATCHED, "check-ignore", "--stdin", "-z"),
             cwd=folder,
             input=os.fsencode(asked),
             capture_output=True,

@@ -28,6 +28,9 @@ LOGIN = "reader:canary-index-token"
 OLD, NEW = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
+NO_HASH = "cannot be locked: only files on an index have a hash"
+
+
 @pytest.fixture
 def index(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -205,6 +208,10 @@ def test_a_build_is_told_of_a_lock_that_its_dockerfile_would_install(module: Pat
         ),
         ("-r ../other.txt", "requirements.txt:2", "../other.txt is no file of this module"),
         ("-c absent.txt", "requirements.txt:2", "absent.txt is no file of this module"),
+        # uv would run its code, to ask what it needs.
+        ("./evil", "requirements.txt:2", f"./evil {NO_HASH}"),
+        ("-e ./evil", "requirements.txt:2", f"./evil {NO_HASH}"),
+        ("evil @ git+file:///x", "requirements.txt:2", f"evil @ git+file:///x {NO_HASH}"),
         (
             "parts>=7",
             None,
@@ -216,9 +223,12 @@ def test_what_cannot_be_locked_says_why_and_writes_nothing(
     line: str, where: str | None, what: str, module: Path, index: Index
 ) -> None:
     (module / "requirements.txt").write_text(f"-r requirements-template.txt\n{line}\n")
+    (module / "evil").mkdir()
+    (module / "evil/setup.py").write_text("open('was-run', 'w').close()\n")
     with pytest.raises(CmError) as failure:
         locked(module)
     assert failure.value.what == what
+    assert not (module / "evil/was-run").exists()
     assert failure.value.where == (where or str(module / "requirements.txt"))
     assert "secret" not in str(vars(failure.value)) and "canary" not in str(vars(failure.value))
     assert not (module / lock.LOCK).exists()

@@ -20,8 +20,14 @@ TORCH = "requirements-template-torch.txt"
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTION = re.compile(r"(--?[a-z-]+)(?:[\s=]+(.*))?$")
-_LONG = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
-_SHORT = re.compile(r"^(-[ifrc])(?=[^\s=-])")
+_LONG = {
+    "-i": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "-c": "--constraint",
+    "-e": "--editable",
+}
+_SHORT = re.compile(r"^(-[ifrce])(?=[^\s=-])")
 _INCLUDES = ("--requirement", "--constraint")
 # What pip has to be told again, when it installs what was resolved with it.
 _SOURCES = ("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host")

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from foundry_cm.errors import CmError
 from foundry_cm.image.lock.requirements import MAIN, TORCH, Requirements, hidden
 
@@ -34,6 +36,7 @@ def resolve(requirements: Requirements, python: str, known: Mapping[str, str]) -
     `known` are the packages that are locked now: what still fits keeps its version. Raises `CmError`
     with uv's own words where nothing fits, and where a package has no hash to lock.
     """
+    _check_origins(requirements)
     with tempfile.TemporaryDirectory(prefix="cm-lock-") as name:
         # uv names these files in its comments, and the lock shall not name this folder.
         folder = Path(name)
@@ -117,8 +120,26 @@ def _pip_settings() -> dict[str, str]:
     return {key: value for key, value in found.items() if key not in os.environ}
 
 
+def _check_origins(requirements: Requirements) -> None:
+    """Raise the `CmError` of a folder or a repository among the packages: uv would run its code first."""
+    for line in requirements.lines:
+        name, value = line.option
+        if name == "--editable" or (not name and _is_folder_or_repository(line.text)):
+            raise _no_hash(value or line.text, line.where)
+
+
+def _is_folder_or_repository(text: str) -> bool:
+    try:
+        url = Requirement(text.partition(" --")[0]).url or ""
+    except InvalidRequirement:
+        # Without a name before it, it is an address, or a path.
+        url = text if "://" in text else "file:"
+    scheme = url.partition(":")[0].lower()
+    return bool(url) and scheme not in ("https", "http")
+
+
 def _check_hashes(text: str) -> None:
-    """Raise the `CmError` of a package that no hash can be locked for, such as one from git."""
+    """Raise the `CmError` of a package that no hash can be locked for."""
     package, has_hash = "", True
     for line in [*text.splitlines(), "end"]:
         if line and not line.startswith((" ", "#", "-")):
@@ -128,9 +149,13 @@ def _check_hashes(text: str) -> None:
         has_hash = has_hash or "--hash=" in line
     else:
         return
-    raise CmError(
+    raise _no_hash(package, MAIN)
+
+
+def _no_hash(package: str, where: str) -> CmError:
+    return CmError(
         f"{hidden(package)} cannot be locked: only files on an index have a hash",
-        where=MAIN,
+        where=where,
         fix="Take it from an index, or as the address of a wheel. pip refuses the others beside hashes.",
         code="NoHash",
     )
