@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Handler
-from foundry_cm.checks.registry import check
+from foundry_cm.checks.registry import Bad, Files, check
 from foundry_cm.checks.rules.handlers import at
 from foundry_cm.checks.shown import ECHO, bad, good
 from foundry_cm.checks.source import Source, outermost
@@ -28,6 +29,21 @@ class Order:
 def price(context, event: Order) -> float:
     return 1.0
 """
+_PLAIN = _OTHER.replace("  #<", "")
+
+
+def _by_name(imports: str, root: str = "src/", command: str = "python -m shop") -> Files:
+    """A module whose started file is named by `-m`, by an entry script, or by a script of the package."""
+    return {
+        "Dockerfile": f"FROM a:1\nCOPY . .\nENTRYPOINT {json.dumps(command.split())}\n",
+        "pyproject.toml": '[project.scripts]\nserve = "shop.__main__:main"\n',
+        "run.sh": "exec python -m shop\n",
+        f"{root}shop/__init__.py": "",
+        f"{root}shop/__main__.py": imports,
+        f"{root}shop/orders.py": _PLAIN,
+    }
+
+
 _DYNAMIC = (
     "importlib.",
     "pkgutil.",
@@ -108,15 +124,28 @@ def after_start(module: Module) -> Iterator[Finding]:
 @check(
     "CM209",
     "function-never-imported",
-    bad=bad(
-        files={
-            "src/orders.py": _OTHER.replace("float:", "float:  #<").replace(
-                "function  #<", "function"
-            )
-        }
+    bad=(
+        bad(
+            files={
+                "src/orders.py": _OTHER.replace("float:", "float:  #<").replace(
+                    "function  #<", "function"
+                )
+            }
+        ),
+        Bad("src/shop/orders.py:12", _by_name("")),
+        Bad(
+            "m/b.py:12", {"Dockerfile": 'CMD ["python", "a.py"]\n', "m/a.py": "", "m/b.py": _PLAIN}
+        ),
+        Bad("shop/orders.py:12", _by_name("", root="", command="serve")),
+        Bad("shop/orders.py:12", _by_name("", root="", command="./run.sh")),
     ),
-    good=good(
-        imports="import orders  # noqa: F401\n", files={"src/orders.py": _OTHER.replace("  #<", "")}
+    good=(
+        good(
+            imports="import orders  # noqa: F401\n",
+            files={"src/orders.py": _OTHER.replace("  #<", "")},
+        ),
+        _by_name("import shop.orders\n"),
+        {"Dockerfile": 'CMD ["python", "a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
     ),
 )
 def never_imported(module: Module) -> Iterator[Finding]:
@@ -165,6 +194,7 @@ def _is_dynamic(source: Source) -> bool:
     ),
     good=(
         good("def echo(context, event: Query) -> str:\n    return event.text\n\n\nadd_function(echo)\n", imports=_ADD),
+        {"Dockerfile": 'CMD ["python", "m/a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
         good(imports="import halls.north  # noqa: F401\n", files={"src/halls/__init__.py": "", "src/halls/north.py": _OTHER.replace("  #<", "")}),
     ),
 )  # fmt: skip
