@@ -12,7 +12,7 @@ from foundry_cm.checks.program import Handler
 from foundry_cm.checks.registry import Bad, Files, check
 from foundry_cm.checks.rules.handlers import at
 from foundry_cm.checks.shown import ECHO, bad, good
-from foundry_cm.checks.source import Source, outermost
+from foundry_cm.checks.source import Source, at_import, outermost
 
 _ADD = "from compute_modules import add_function\n"
 _OTHER = """from dataclasses import dataclass
@@ -195,6 +195,7 @@ def _is_dynamic(source: Source) -> bool:
     good=(
         good("def echo(context, event: Query) -> str:\n    return event.text\n\n\nadd_function(echo)\n", imports=_ADD),
         {"Dockerfile": 'CMD ["python", "m/a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
+        good(f"{ECHO}\n\n{ECHO}"),
         good(imports="import halls.north  # noqa: F401\n", files={"src/halls/__init__.py": "", "src/halls/north.py": _OTHER.replace("  #<", "")}),
     ),
 )  # fmt: skip
@@ -223,7 +224,8 @@ def not_inferred(module: Module) -> Iterator[Finding]:
                 continue
             message, node = f"Static inference misses {name}: {missed}", handler.at
             fix = "Call it as add_function(name), with the name of a function of the file."
-        elif source.top.get(name) is not handler.node:
+        # One that a later one of its name replaces is another check's.
+        elif handler.node not in at_import(source.tree):
             message = f"{name} is not at the top of its file: static inference misses it"
             fix = "Define it at the top of the file."
         elif handler.node.decorator_list[0] is not handler.at:
