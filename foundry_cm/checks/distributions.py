@@ -71,32 +71,60 @@ _LIBRARIES: dict[str, str] = {
 # What libraries bring along that code imports too.
 _BRINGS: dict[str, str] = {
     "accelerate": "torch numpy psutil pyyaml huggingface-hub safetensors packaging",
+    "aiohttp": "yarl multidict attrs frozenlist aiosignal",
+    "anthropic": "httpx pydantic anyio typing-extensions",
+    "boto3": "botocore s3transfer jmespath python-dateutil urllib3",
+    "botocore": "jmespath python-dateutil urllib3",
     "easyocr": "torch torchvision numpy scipy opencv-python-headless pillow scikit-image pyyaml",
     "external-systems": "requests urllib3",
+    "faiss-cpu": "numpy packaging",
     "fastapi": "starlette pydantic typing-extensions",
+    "flask": "werkzeug jinja2 click itsdangerous markupsafe blinker",
     "foundry-compute-modules": "requests urllib3 pyyaml",
     "foundry-platform-sdk": "pydantic httpx annotated-types typing-extensions",
+    "geopandas": "numpy pandas shapely pyproj pyogrio packaging",
+    "httpx": "httpcore anyio certifi idna",
+    "jinja2": "markupsafe",
+    "langchain-core": "pydantic pyyaml tenacity packaging typing-extensions",
+    "lightgbm": "numpy scipy",
+    "matplotlib": "numpy pillow packaging python-dateutil cycler pyparsing",
+    "nltk": "click joblib regex tqdm",
+    "onnxruntime": "numpy protobuf packaging",
+    "onnxruntime-gpu": "numpy protobuf packaging",
+    "openai": "httpx pydantic anyio tqdm typing-extensions",
     "openai-whisper": "torch numpy numba tiktoken tqdm",
     "opencv-contrib-python": "numpy",
     "opencv-contrib-python-headless": "numpy",
     "opencv-python": "numpy",
     "opencv-python-headless": "numpy",
     "pandas": "numpy python-dateutil pytz tzdata",
+    "pydantic": "pydantic-core annotated-types typing-extensions",
+    "pydantic-settings": "pydantic python-dotenv",
+    "rasterio": "numpy affine attrs click",
     "requests": "urllib3 certifi idna charset-normalizer",
     "scikit-image": "numpy scipy pillow networkx imageio tifffile packaging",
     "scikit-learn": "numpy scipy joblib threadpoolctl",
     "scipy": "numpy",
+    "seaborn": "matplotlib numpy pandas",
     "sentence-transformers": "transformers torch numpy scipy scikit-learn huggingface-hub pillow tqdm "
     "tokenizers safetensors pyyaml requests typing-extensions",
+    "shapely": "numpy",
+    "spacy": "numpy pydantic requests tqdm jinja2 typer packaging",
+    "sqlmodel": "sqlalchemy pydantic",
+    "starlette": "anyio",
+    "statsmodels": "numpy pandas scipy patsy packaging",
+    "tiktoken": "regex requests",
     "timm": "torch torchvision pyyaml huggingface-hub safetensors",
     "torch": "numpy sympy networkx jinja2 fsspec filelock typing-extensions",
     "torchvision": "torch numpy pillow",
-    "transformers": "numpy huggingface-hub tokenizers safetensors pyyaml regex requests tqdm filelock "
-    "packaging",
-    "ultralytics": "torch torchvision numpy opencv-python pillow matplotlib scipy pandas psutil pyyaml "
-    "requests polars",
-    "ultralytics-opencv-headless": "torch torchvision numpy opencv-python-headless pillow matplotlib "
-    "scipy pandas psutil pyyaml requests polars",
+    "transformers": "numpy huggingface-hub tokenizers safetensors pyyaml regex requests tqdm "
+    "filelock packaging",
+    "ultralytics": "torch torchvision numpy opencv-python pillow matplotlib scipy pandas psutil "
+    "pyyaml requests polars",
+    "ultralytics-opencv-headless": "torch torchvision numpy opencv-python-headless pillow matplotlib scipy pandas "
+    "psutil pyyaml requests polars",
+    "xarray": "numpy pandas packaging",
+    "xgboost": "numpy scipy",
 }
 
 

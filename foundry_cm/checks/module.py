@@ -32,6 +32,9 @@ _BESIDE = {"tests", "test", "docs", "examples", "scripts", "build", "dist"}
 _LARGEST = 2_000_000
 _STARTS = re.compile(r"\s*(CMD|ENTRYPOINT)\b", re.IGNORECASE)
 _SCRIPT = re.compile(r"[\w./-]+\.py\b")
+_MODULE = re.compile(r"-m[\"',\s]+([A-Za-z_][\w.]*)")
+# A line of [project.scripts], or of console_scripts: name = "package.file:function".
+_CONSOLE = re.compile(r"""\s*["']?([\w.-]+)["']?\s*=\s*["']?([A-Za-z_][\w.]*):\w+["']?\s*$""")
 _MOST_FILES = 20_000
 
 
@@ -119,12 +122,13 @@ class Module:
         """
         names = [name for name in self.files if name.endswith(".py")]
         inside = [name for name in names if name.startswith("src/")]
-        root = "src" if inside else ""
-        return {
-            name: Source(name, text, root)
+        texts = {
+            name: text
             for name in inside or filter(_is_code, names)
             if (text := self.text(name)) is not None
         }
+        root = "src" if inside else _root(texts)
+        return {name: Source(name, text, root) for name, text in texts.items()}
 
     def source(self, path: str) -> Source:
         """A Python file, also where it is not counted as code of the module; parsed only once."""
@@ -189,14 +193,32 @@ class Module:
     @cached_property
     def entry(self) -> Source | None:
         """The file that is started: as the Dockerfile or the settings say, or `app.py`."""
-        docker = [line for line in self.lines("Dockerfile") if _STARTS.match(line)]
-        named = _SCRIPT.findall(" ".join([*self.command, *docker]))
-        names = [name for word in named for name in (word, f"src/{word}", word.rpartition("/")[2])]
-        names += [f"src/{word.rpartition('/')[2]}" for word in named]
-        for name in [*names, "src/app.py", "app.py", "src/main.py", "main.py"]:
+        root = next((f"{source.root}/" for source in self.python.values() if source.root), "")
+        named = list(self._started)
+        named += [word.rpartition("/")[2] for word in named]
+        names = [name for word in named for name in (word, root + word)]
+        for name in [*names, f"{root}app.py", "app.py", f"{root}main.py", "main.py"]:
             if name in self.python:
                 return self.python[name]
         return next(iter(self.python.values())) if len(self.python) == 1 else None
+
+    @property
+    def _started(self) -> Iterator[str]:
+        """The Python files that the commands name: themselves, by `-m`, or by a script of the package."""
+        docker = [line for line in self.lines("Dockerfile") if _STARTS.match(line)]
+        text = "\n".join([" ".join(self.command), *docker])
+        shells = {word.rpartition("/")[2] for word in re.findall(r"[\w./-]+\.(?:ba)?sh\b", text)}
+        scripts = [name for name in self.files if name.rpartition("/")[2] in shells]
+        text += "\n".join(line for name in scripts for line in self.lines(name))
+        yield from _SCRIPT.findall(text)
+        modules = _MODULE.findall(text)
+        for line in [*self.lines("pyproject.toml"), *self.lines("setup.cfg")]:
+            found = _CONSOLE.match(line)
+            if found and re.search(rf"(?<![\w.-]){re.escape(found[1])}(?![\w.-])", text):
+                modules.append(found[2])
+        for dotted in modules:
+            inner = dotted.replace(".", "/")
+            yield from (f"{inner}.py", f"{inner}/__main__.py")
 
     @cached_property
     def pyproject(self) -> dict[str, Any]:
@@ -252,6 +274,17 @@ def _walk(folder: Path) -> Iterator[str]:
             if name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
         )
         yield from ((here / name).relative_to(folder).as_posix() for name in files)
+
+
+def _root(texts: dict[str, str]) -> str:
+    """The folder that the files are imported from, without a `src/`: one that is no package has them all."""
+    folders = {name.partition("/")[0] for name in texts}
+    folder = next(iter(folders), "")
+    inside = all("/" in name for name in texts)
+    if len(folders) != 1 or not inside or f"{folder}/__init__.py" in texts:
+        return ""
+    imported = re.compile(rf"^\s*(from|import)\s+{re.escape(folder)}\b", re.M)
+    return "" if any(map(imported.search, texts.values())) else folder
 
 
 def _is_code(name: str) -> bool:

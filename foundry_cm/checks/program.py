@@ -227,7 +227,9 @@ class Program:
 
     def reached(self, entry: Source) -> set[str]:
         """The paths of the files that run when one of them is started: itself, and all it imports."""
-        seen, waiting = set(), [entry]
+        parts = entry.dotted.split(".")
+        packages = [".".join(parts[:cut]) for cut in range(1, len(parts))]
+        seen, waiting = set(), [entry, *(self.sources[p] for p in packages if p in self.sources)]
         while waiting:
             source = waiting.pop()
             if source.path not in seen:

@@ -21,6 +21,7 @@ _NODE = re.compile(r"(.*/)?node(js)?$")
 _SHELL = re.compile(r"(.*/)?(sh|bash|dash|ash|zsh)$")
 # They hand signals on, and are process 1 themselves.
 _INIT = re.compile(r"(.*/)?(tini(-static)?|dumb-init|catatonit|docker-init|s6-svscan)$")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITH_VALUE = {"-X", "-W", "-r", "--require", "--import", "--loader"}
 _STOPS = re.compile(r"SIGTERM|add_signal_handler|uvicorn\.run|run_app\(")
 _JAVASCRIPT = (".js", ".mjs", ".cjs", ".ts", ".mts", "package.json")
@@ -90,7 +91,7 @@ class Start:
                 self._python(rest, place)
             elif _NODE.match(word):
                 self._node(rest, place)
-            elif word.endswith((".py", ".sh")) or self._at(word) in self.container.files:
+            elif word.endswith((".py", ".sh")) or self._found(word) in self.container.files:
                 self._script(word, rest, place)
             else:
                 continue
@@ -155,7 +156,7 @@ class Start:
                 return
 
     def _script(self, name: str, args: list[str], place: Place) -> None:
-        there = self._at(name)
+        there = self._found(name)
         if not self._reach(there):
             if "$" not in name:
                 self._lacks(name, place)
@@ -212,13 +213,27 @@ class Start:
                         yield from _files_of(folders, f"{node.value}.__main__")
 
     def _python_path(self, folder: str) -> list[str]:
-        known = self.container.last.steps[-1].known if self.container.last.steps else {}
-        extra = [part for part in known.get("PYTHONPATH", "").split(":") if part.startswith("/")]
+        extra = [
+            part for part in self._known.get("PYTHONPATH", "").split(":") if part.startswith("/")
+        ]
         return list(dict.fromkeys([folder, self._cwd, *extra]))
+
+    @property
+    def _known(self) -> dict[str, str]:
+        steps = self.container.last.steps
+        return dict(steps[-1].known) if steps else {}
 
     @property
     def _cwd(self) -> str:
         return self.container.workdir(self.container.last)
+
+    def _found(self, name: str) -> str:
+        """Where a file that is run lies: a bare name that the working folder lacks is searched in PATH."""
+        there, files = self._at(name), self.container.files
+        if "/" in name or there in files:
+            return there
+        folders = self._known.get("PATH", "").split(":") + _PATH.split(":")
+        return next((at for folder in folders if (at := f"{folder}/{name}") in files), there)
 
     def _at(self, name: str) -> str:
         return posixpath.normpath(posixpath.join(self._cwd, name))

@@ -15,6 +15,8 @@ from foundry_cm.checks.source import own_nodes
 STRICT = {"pyproject.toml": '[tool.foundry-cm.check]\nprofile = "strict"\n'}
 _CONTEXT = {"compute_modules.context.QueryContext", "compute_modules.context.types.QueryContext"}
 _EVENT_NAMES = {"event", "payload", "query", "request", "data", "input"}
+# Calls whose result is JSON.
+_ENCODES = {"asdict", "_asdict", "dict", "model_dump", "vars", "isoformat", "str"}
 _TWO = "Write def {name}(context, event: YourRecord) -> YourResult."
 
 
@@ -267,8 +269,15 @@ def generator(module: Module) -> Iterator[Finding]:
             "@function(streaming=True)\ndef each(context, event: Query) -> list[Query]:  #<\n    yield event\n"
         ),
     ),
-    good=good(
-        "@function(streaming=True)\ndef each(context, event: Query) -> list[str]:\n    yield event.text\n"
+    good=(
+        good(
+            "@function(streaming=True)\ndef each(context, event: Query) -> list[str]:\n    yield event.text\n"
+        ),
+        good(
+            "@function(streaming=True)\ndef each(context, event: Query) -> list[Query]:\n    yield vars(event)\n"
+            "    yield from (dataclasses.asdict(one) for one in [event])\n",
+            imports="import dataclasses\n",
+        ),
     ),
 )
 def stream_items(module: Module) -> Iterator[Finding]:
@@ -282,14 +291,29 @@ def stream_items(module: Module) -> Iterator[Finding]:
         if hint is None or hint.kind != "list":
             continue
         item = hint.items[0]
+        encoded = handler.wrapped or _yields_encoded(handler.node)
         if item.kind in ("boolean", "byte", "short", "integer", "long", "float", "double"):
             message = (
                 f"The items of {handler.node.name} are bare: {item.text} and the next run together"
             )
             yield at(handler, hint.node, message, "Stream text or records.")
-        elif not handler.wrapped and item.kind in ("date", "timestamp"):
+        elif not encoded and item.kind in ("date", "timestamp"):
             message = f"The SDK cannot encode {item.text} in a stream"
             yield at(handler, hint.node, message, "Stream it as text, with isoformat().")
-        elif not handler.wrapped and item.kind == "record" and item.form != "typeddict":
+        elif not encoded and item.kind == "record" and item.form != "typeddict":
             message = f"The SDK cannot encode {item.text}, a class, in a stream"
             yield at(handler, hint.node, message, "Stream dicts, such as dataclasses.asdict(item).")
+
+
+def _yields_encoded(node: ast.AST) -> bool:
+    """Whether all that a generator yields is JSON already: dicts and texts, whatever its type says."""
+    yielded = [each for each in own_nodes(node) if isinstance(each, ast.Yield | ast.YieldFrom)]
+    return bool(yielded) and all(_is_encoded(each.value) for each in yielded)
+
+
+def _is_encoded(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.GeneratorExp | ast.ListComp):
+        return _is_encoded(value.elt)
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func).rpartition(".")[2] in _ENCODES
+    return isinstance(value, ast.Dict | ast.DictComp)

@@ -188,6 +188,9 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
             "a/app.py": APP,
         },
         _with('CMD ["python", "-m"]\n'),
+        _with(
+            'COPY run.sh /usr/local/bin/\nENTRYPOINT ["run.sh"]\nCMD ["python", "app.py"]\n'
+        ) | {"run.sh": 'exec "$@"\n'},
         _with('CMD ["sh"]\n'),
         _with('CMD ["node", "-e", "1"]\n'),
         _with('CMD ["python", "$SCRIPT"]\n'),
@@ -216,7 +219,9 @@ def missing_script(module: Module) -> Iterator[Finding]:
     for start in starts(module):
         for (path, line), name in start.missing:
             where = start.container.workdir(start.container.last)
-            there = sorted(n for n in start.container.files if n.endswith((".py", ".js", ".sh")))
+            there = [n for n in start.container.files if n.endswith((".py", ".js", ".sh"))]
+            # What lies in the working folder first: there the file was looked for.
+            there.sort(key=lambda file: (file.count("/"), not file.startswith(where), file))
             known = f" It has {', '.join(there[:3])}." if there else ""
             yield Finding(
                 f"{name} is not in the image",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Handler
-from foundry_cm.checks.registry import check
+from foundry_cm.checks.registry import Bad, Files, check
 from foundry_cm.checks.rules.handlers import at
 from foundry_cm.checks.shown import ECHO, bad, good
-from foundry_cm.checks.source import Source, outermost
+from foundry_cm.checks.source import Source, at_import, outermost
 
 _ADD = "from compute_modules import add_function\n"
 _OTHER = """from dataclasses import dataclass
@@ -28,6 +29,21 @@ class Order:
 def price(context, event: Order) -> float:
     return 1.0
 """
+_PLAIN = _OTHER.replace("  #<", "")
+
+
+def _by_name(imports: str, root: str = "src/", command: str = "python -m shop") -> Files:
+    """A module whose started file is named by `-m`, by an entry script, or by a script of the package."""
+    return {
+        "Dockerfile": f"FROM a:1\nCOPY . .\nENTRYPOINT {json.dumps(command.split())}\n",
+        "pyproject.toml": '[project.scripts]\nserve = "shop.__main__:main"\n',
+        "run.sh": "exec python -m shop\n",
+        f"{root}shop/__init__.py": "",
+        f"{root}shop/__main__.py": imports,
+        f"{root}shop/orders.py": _PLAIN,
+    }
+
+
 _DYNAMIC = (
     "importlib.",
     "pkgutil.",
@@ -108,15 +124,28 @@ def after_start(module: Module) -> Iterator[Finding]:
 @check(
     "CM209",
     "function-never-imported",
-    bad=bad(
-        files={
-            "src/orders.py": _OTHER.replace("float:", "float:  #<").replace(
-                "function  #<", "function"
-            )
-        }
+    bad=(
+        bad(
+            files={
+                "src/orders.py": _OTHER.replace("float:", "float:  #<").replace(
+                    "function  #<", "function"
+                )
+            }
+        ),
+        Bad("src/shop/orders.py:12", _by_name("")),
+        Bad(
+            "m/b.py:12", {"Dockerfile": 'CMD ["python", "a.py"]\n', "m/a.py": "", "m/b.py": _PLAIN}
+        ),
+        Bad("shop/orders.py:12", _by_name("", root="", command="serve")),
+        Bad("shop/orders.py:12", _by_name("", root="", command="./run.sh")),
     ),
-    good=good(
-        imports="import orders  # noqa: F401\n", files={"src/orders.py": _OTHER.replace("  #<", "")}
+    good=(
+        good(
+            imports="import orders  # noqa: F401\n",
+            files={"src/orders.py": _OTHER.replace("  #<", "")},
+        ),
+        _by_name("import shop.orders\n"),
+        {"Dockerfile": 'CMD ["python", "a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
     ),
 )
 def never_imported(module: Module) -> Iterator[Finding]:
@@ -165,6 +194,8 @@ def _is_dynamic(source: Source) -> bool:
     ),
     good=(
         good("def echo(context, event: Query) -> str:\n    return event.text\n\n\nadd_function(echo)\n", imports=_ADD),
+        {"Dockerfile": 'CMD ["python", "m/a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
+        good(f"{ECHO}\n\n{ECHO}"),
         good(imports="import halls.north  # noqa: F401\n", files={"src/halls/__init__.py": "", "src/halls/north.py": _OTHER.replace("  #<", "")}),
     ),
 )  # fmt: skip
@@ -193,7 +224,8 @@ def not_inferred(module: Module) -> Iterator[Finding]:
                 continue
             message, node = f"Static inference misses {name}: {missed}", handler.at
             fix = "Call it as add_function(name), with the name of a function of the file."
-        elif source.top.get(name) is not handler.node:
+        # One that a later one of its name replaces is another check's.
+        elif handler.node not in at_import(source.tree):
             message = f"{name} is not at the top of its file: static inference misses it"
             fix = "Define it at the top of the file."
         elif handler.node.decorator_list[0] is not handler.at:

@@ -31,6 +31,15 @@ _UNIMPORTED = re.compile(
     r"|.*-stubs|ujson|uvicorn|uvloop|watchfiles|wheel|xlrd|xlsxwriter"
 )  # fmt: skip
 
+# What a pickled model is made of: reading it imports them, and no line of the code does.
+_PICKLED = re.compile(
+    r"catboost|category-encoders|dask|imbalanced-learn|lightgbm|numpy|pandas|scikit-.*|scipy|sklearn-.*|skorch"
+    r"|statsmodels|xgboost"
+)
+_UNPICKLES = re.compile(
+    r"(joblib|c?pickle|cloudpickle|dill|pickle5)\.(load|loads|Unpickler)|pandas\.read_pickle|torch\.load|mlflow\..*"
+)
+
 
 # Other checks look for them.
 _OF_THE_SDK = {"compute_modules", "external_systems"}
@@ -109,6 +118,7 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         },
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install .\n"),
         asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
+        asking(SDK_RANGE, "openai", "pydantic-settings", app=APP + "import httpx, pydantic\n"),
         asking(SDK_RANGE, app=APP + "try:\n    import pandas\nexcept ImportError:\n    pandas = None\n"),
         asking(
             SDK_RANGE,
@@ -174,6 +184,7 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
         asking(SDK_RANGE, "snowflake-sqlalchemy", app=APP + 'URL = "snowflake://"\n'),
         asking(SDK_RANGE, "acme-toolbox", app=APP + "import toolbox\n"),
         asking(SDK_RANGE, "acme-client", app=APP + "import acme\n"),
+        asking(SDK_RANGE, "joblib", "scikit-learn", app=APP + "import joblib\nMODEL = joblib.load('m')\n"),
         asking(
             SDK_RANGE,
             Dockerfile=DOCKERFILE,
@@ -272,6 +283,7 @@ def _unexplained(found: Requirements, module: Module) -> list[Asked]:
     tops = {t.target for source in module.python.values() for t in source.imports}
     tops |= _other_imports(module)
     words = _words(module)
+    unpickles = module.once(_unpickles)
     return [
         asked
         for asked in found.asked
@@ -279,10 +291,19 @@ def _unexplained(found: Requirements, module: Module) -> list[Asked]:
         and not is_lock(asked.path)
         and not is_template(asked.path)
         and not _UNIMPORTED.fullmatch(asked.name)
+        and not (unpickles and _PICKLED.fullmatch(asked.name))
         and not _is_imported(asked.name, tops)
         and not _is_brought(asked, found)
         and not any(re.search(rf"\b{re.escape(word)}\b", words) for word in _names(asked.name))
     ]
+
+
+def _unpickles(module: Module) -> bool:
+    return any(
+        isinstance(node, ast.Call) and _UNPICKLES.fullmatch(source.resolve(node.func))
+        for source in module.python.values()
+        for node in source.nodes
+    )
 
 
 def _is_imported(library: str, targets: set[str]) -> bool:

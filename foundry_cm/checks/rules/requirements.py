@@ -19,6 +19,8 @@ from foundry_cm.checks.requirements import (
 )
 
 SDK = "foundry-compute-modules"
+# They pin what pyproject.toml asks for.
+_LOCKS = {"uv.lock", "pdm.lock", "poetry.lock", "pylock.toml"}
 _OLDEST = Version("0.34")
 SDK_RANGE = f"{SDK}>=0.34,<0.35"
 
@@ -123,6 +125,12 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         asking(f"{SDK}>=0.35"),
         asking(f"{SDK} @ https://example.com/sdk.whl"),
         asking(SDK, "-r requirements.lock", **{"requirements.lock": f"{SDK}==0.34.0\n"}),
+        {
+            "Dockerfile": "FROM python:3.12\nRUN uv sync --frozen\n",
+            "pyproject.toml": f'[project]\nname = "m"\ndependencies = ["{SDK}"]\n',
+            "uv.lock": "version = 1\n",
+            "app.py": APP,
+        },
     ),
 )
 def sdk_version(module: Module) -> Iterator[Finding]:
@@ -136,7 +144,8 @@ def sdk_version(module: Module) -> Iterator[Finding]:
     pinned = [one for one in asked if is_lock(one.path)]
     for one in pinned or asked:
         oldest = _lowest(one.specifier)
-        if one.from_url:
+        is_locked = one.path == "pyproject.toml" and bool(_LOCKS & set(module.files))
+        if one.from_url or (is_locked and not one.specifier):
             continue
         if not one.specifier or oldest is None:
             yield _version(f"{SDK} is not pinned", one, None)

@@ -363,6 +363,8 @@ def bytes_in_the_event(module: Module) -> Iterator[Finding]:
 def _instead(hint: Hint) -> str:
     if hint.text == "None":
         return "Return something, such as a text or a bool."
+    if "one type" in hint.why:
+        return "Use one of them, or a dataclass with a field for each."
     words = hint.why.split() + hint.text.replace("[", " ").replace(".", " ").split()
     known = next((_INSTEAD[word] for word in words if word in _INSTEAD), None)
     return f"Use {known}." if known else _USE
