@@ -102,16 +102,8 @@ def start(folder: Path) -> CmError:
 
 @pytest.fixture
 def copied(embedding_modules: Modules, tmp_path: Path) -> Callable[[str], Path]:
-    """A module of a strategy to change at will; it is told which CA the hub's certificate has."""
-
-    def module(strategy: str) -> Path:
-        folder = shutil.copytree(embedding_modules(strategy), tmp_path / "module")
-        settings = folder / "pyproject.toml"
-        table = '[tool.foundry-cm]\nenv = ["REQUESTS_CA_BUNDLE"]'
-        settings.write_text(settings.read_text().replace("[tool.foundry-cm]", table))
-        return folder
-
-    return module
+    """A module of a strategy to change at will."""
+    return lambda strategy: shutil.copytree(embedding_modules(strategy), tmp_path / "module")
 
 
 def test_changed_weights_are_never_served(copied: Callable[[str], Path]) -> None:

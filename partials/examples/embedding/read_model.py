@@ -2,9 +2,10 @@ def read_model() -> "SentenceTransformer":
     """The model on its device, warm: the first texts are as fast as the others."""
     folder = weights_folder()
     with timed("import"):
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
         from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-    disable_progress_bar()
     with timed("load"), or_end("its files"):
         model = SentenceTransformer(str(folder), device=pick_device(), local_files_only=True)
     with timed("warm-up"):
