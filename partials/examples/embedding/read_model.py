@@ -2,7 +2,7 @@ def read_model() -> "SentenceTransformer":
     """The model on its device, warm: the first texts are as fast as the others."""
     folder = weights_folder()
     with timed("import"):
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
         from sentence_transformers import SentenceTransformer
