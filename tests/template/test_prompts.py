@@ -201,6 +201,7 @@ def test_what_contradicts_an_earlier_answer_is_not_on_offer(ask: Ask) -> None:
     interview.enter("Name of the module", "What does it do", "Which Sources")
     interview.answer("Also choose the weights' origin", "y")
     interview.enter("Where do the weights", "The https address", "The files to take")
+    interview.enter("Which index has PyTorch")
     interview.see("reading media needs application")
 
 
