@@ -117,3 +117,12 @@ def test_tests_of_a_module_that_does_not_start_say_why(
     assert done.returncode == 1
     assert "No module named 'no_such_package'" in done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout + done.stderr
+
+
+def test_tests_of_a_module_find_its_events_from_any_folder(
+    search_module: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", str(search_module / "tests")]
+    environment = {**os.environ, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, env=environment)
+    assert "test_app.py::test_sample_event_is_answered[search]" in done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from foundry_cm.testing import CallFailed, Foundry
 
-EVENTS = sorted(Path("events").glob("*.json"))
+EVENTS = sorted((Path(__file__).parents[1] / "events").glob("*.json"))
 
 
 def embed(foundry: Foundry, *texts: str) -> list[list[float]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from foundry_cm.testing import CallFailed, Foundry
 
-EVENTS = sorted(Path("events").glob("*.json"))
+EVENTS = sorted((Path(__file__).parents[1] / "events").glob("*.json"))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda path: path.stem)

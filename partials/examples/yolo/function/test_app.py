@@ -10,7 +10,7 @@ import pytest
 from foundry_cm.testing import CallFailed, Foundry
 from PIL import Image
 
-EVENTS = sorted(Path("events").glob("*.json"))
+EVENTS = sorted((Path(__file__).parents[1] / "events").glob("*.json"))
 
 
 def inline(width: int = 160, height: int = 160, form: str = "PNG") -> dict[str, str]:
