@@ -233,6 +233,19 @@ def test_sigterm_is_heard_while_the_platform_is_waited_for(make: Make) -> None:
     assert texts(pipeline) == ["A", "B"]
 
 
+def test_sigterm_is_heard_while_the_main_thread_holds_the_lock_of_what_it_sets(make: Make) -> None:
+    held = """    import os, signal, time
+    from cmkit.pipelines.ends import STOPPING
+    with STOPPING._cond:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+"""
+    pipeline = make(BODY, held + BODY)
+    pipeline.put("input", "a.csv", GOOD)
+    pipeline.run(timeout=20)
+    assert texts(pipeline) == ["A", "B"]
+
+
 PRICES = '"prices": "reference"'
 
 
@@ -269,7 +282,7 @@ def test_a_reference_is_read_whole_and_not_processed(
 ) -> None:
     pipeline = looking_up(TYPED)
     pipeline.put("prices", "a.csv", "sku,amount,note\nx,1,\n")
-    pipeline.put("prices", "b.jsonl", '{"sku": "y", "amount": 2.5}\n')
+    pipeline.put("prices", "b.jsonl", '\ufeff{"sku": "y", "amount": 2.5}\n')
     run = pipeline.run()
     assert (run.read, run.written["output"]) == ({"input": 2}, 2)
     assert texts(pipeline) == ["p1.0", "p2.5"]

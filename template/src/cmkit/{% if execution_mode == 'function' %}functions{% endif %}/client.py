@@ -38,9 +38,11 @@ class Client(InternalQueryService):
 
     def get_job_or_none(self) -> Any:
         """Ask for work, unless the module is stopping."""
-        while self.stopping:
-            time.sleep(1)
+        # Set before `stopping` is looked at: the signal may come between any two lines.
         self._polling = True
+        while self.stopping:
+            self._polling = False
+            time.sleep(1)
         job = super().get_job_or_none()
         with self._lock:
             self._running += bool(job)
@@ -58,7 +60,8 @@ class Client(InternalQueryService):
     def drain(self) -> None:
         """Wait until nothing runs, then let the main thread end."""
         began = time.monotonic()
-        while waited := time.monotonic() - began:
+        while True:
+            waited = time.monotonic() - began
             with self._lock:
                 asked = self._polling and waited < LAST_POLL_SECONDS
                 if not self._running and not asked:

@@ -127,6 +127,14 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
     yield malformed
 
 
+def open_text(content: Download) -> io.BufferedReader:
+    """A file from its beginning, without the mark that some programs put before UTF-8."""
+    file = content.open()
+    if file.peek(3).startswith(BOM_UTF8):
+        file.read(3)
+    return file
+
+
 def csv_header(content: Download) -> list[str] | None:
     """The names of the columns; None for a file without a line."""
     with io.TextIOWrapper(content.open(), "utf-8-sig", errors="replace", newline="") as file:
@@ -155,9 +163,7 @@ def _csv_tables(
         malformed.append(Rejected(reason, f"{origin}, line {row.number}", text))
         return "skip"
 
-    file = content.open()
-    if file.peek(3).startswith(BOM_UTF8):
-        file.read(3)
+    file = open_text(content)
     names = [name.encode().decode(encoding) for name in schema.names]
     # As bytes, so that one bad value costs its row and not the file.
     convert = arrow_csv.ConvertOptions(
@@ -200,9 +206,7 @@ def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any
 
 
 def _json_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
-    with content.open() as file:
-        if file.peek(3).startswith(BOM_UTF8):
-            file.read(3)
+    with open_text(content) as file:
         while lines := file.readlines(BLOCK_BYTES):
             yield [line for line in lines if line.strip()]
 

@@ -78,7 +78,7 @@ def _as_they_are(file: FileSource) -> Iterator[dict[str, Any]]:
 
 
 def _json_rows(content: Download, path: str) -> Iterator[dict[str, Any]]:
-    with content.open() as lines:
+    with formats.open_text(content) as lines:
         for number, line in enumerate(filter(bytes.strip, lines), 1):
             try:
                 row = formats.read_json(line)

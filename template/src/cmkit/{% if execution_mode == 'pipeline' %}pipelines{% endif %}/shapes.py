@@ -36,7 +36,7 @@ class Shape:
         return cls(format, {field.name: type_name(field.type) for field in schema})
 
     def check(self, alias: str, noted: dict[str, Any]) -> None:
-        """Raise an OutputChanged that says in what it differs from what was noted."""
+        """Raise an OutputChanged where it differs from what was noted; it says how."""
         if changes := list(self._changes(**noted)):
             raise OutputChanged(
                 f'the output "{alias}" has rows of another kind: {", ".join(changes)}. Nothing is '
@@ -70,7 +70,7 @@ class Shape:
             )
 
     def _changes(self, format: str, columns: dict[str, str]) -> list[str]:
-        """What is another now, in words."""
+        """What has changed, in words."""
         changes = [
             f'"{name}" ({kind}) is new'
             for name, kind in self.columns.items()
