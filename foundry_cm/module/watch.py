@@ -31,25 +31,34 @@ async def changed_files(folder: Path, stop: asyncio.Event) -> AsyncIterator[list
             parts = Path(path).relative_to(folder).parts
             return super().__call__(change, path) and not any(p.startswith(".") for p in parts)
 
+    polling = False
     while not stop.is_set():
         watched = _identity(folder)
         if watched is None:
             await asyncio.sleep(_LOOK_SECONDS)
             continue
-        async for changes in awatch(
-            folder,
-            watch_filter=Sources(),
-            # Its own: it sets the event when it is cancelled, and others wait for `stop`.
-            stop_event=asyncio.Event(),
-            debounce=300,
-            step=50,
-            rust_timeout=int(_LOOK_SECONDS * 1000),
-            yield_on_timeout=True,
-        ):
-            if changes:
-                yield sorted({Path(path) for _, path in changes})
-            if stop.is_set() or _identity(folder) != watched:
-                break
+        try:
+            async for changes in awatch(
+                folder,
+                watch_filter=Sources(),
+                # Its own: it sets the event when it is cancelled, and others wait for `stop`.
+                stop_event=asyncio.Event(),
+                debounce=300,
+                step=50,
+                rust_timeout=int(_LOOK_SECONDS * 1000),
+                yield_on_timeout=True,
+                force_polling=polling or None,
+            ):
+                if changes:
+                    yield sorted({Path(path) for _, path in changes})
+                if stop.is_set() or _identity(folder) != watched:
+                    break
+        except OSError:
+            if polling or _identity(folder) is None:
+                raise
+            # The system watches no more files, as where its limit for inotify is reached.
+            polling = True
+            continue
         # What changed before it is watched again is not told, so all of it counts as changed.
         if not stop.is_set() and (files := _sources(folder)):
             yield files

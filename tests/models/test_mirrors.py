@@ -125,7 +125,7 @@ def test_an_index_of_pytorch_is_an_https_address_without_credentials(
     render: Render, index: str
 ) -> None:
     with pytest.raises(
-        ValueError, match="https address without credentials, which belong into pip"
+        ValueError, match="https address without credentials, which belong in pip"
     ):
         render(example="embedding", torch_index=index)
 

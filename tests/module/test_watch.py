@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
-from foundry_cm.module.watch import Code
+import pytest
+import watchfiles
+
+from foundry_cm.module import watch
+from foundry_cm.module.watch import Code, changed_files
 from tests.conftest import git
 
 
@@ -44,3 +51,22 @@ def test_other_files_below_src_count_but_for_what_git_ignores(tmp_path: Path) ->
     code = Code(tmp_path, source, ["python", "src/app.py"])
     files = change(source / "app.py", source / "words.json", source / "calls.log")
     assert code.sort(files) == ([source / "app.py"], [source / "words.json"])
+
+
+def test_a_system_that_watches_no_more_files_is_looked_at_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(*args: Any, force_polling: bool | None, **options: Any) -> AsyncIterator[Any]:
+        if not force_polling:
+            raise OSError("OS file watch limit reached")
+        return watchfiles.awatch(*args, force_polling=True, poll_delay_ms=20, **options)
+
+    async def first_change() -> list[Path]:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.5, (tmp_path / "app.py").write_text, "x = 1\n")
+        async for files in changed_files(tmp_path, stop):
+            return files
+        return []
+
+    monkeypatch.setattr(watch, "awatch", limited)
+    assert tmp_path / "app.py" in asyncio.run(asyncio.wait_for(first_change(), 20))
