@@ -132,6 +132,8 @@ def test_newer_packages_are_proposed_once_where_they_are_locked(remote: Remote) 
     assert branch.startswith("lock-update-")
     assert git(remote.bare, "show", f"{branch}:requirements.lock") == "parts==2.0\n"
     assert git(remote.bare, "diff", "--name-only", "main", branch).split() == ["requirements.lock"]
+    if remote.platform == "github":
+        assert "merge it once the checks pass." in remote.log.read_text().splitlines()[-1]
     git(remote.module, "branch", "-q", "-D", branch)
     remote.run()
     assert len(remote.branches()) == 3
