@@ -124,9 +124,7 @@ def test_pytorch_comes_through_pip_conf_from_a_mirror(
 def test_an_index_of_pytorch_is_an_https_address_without_credentials(
     render: Render, index: str
 ) -> None:
-    with pytest.raises(
-        ValueError, match="https address without credentials, which belong in pip"
-    ):
+    with pytest.raises(ValueError, match="https address without credentials, which belong in pip"):
         render(example="embedding", torch_index=index)
 
 
