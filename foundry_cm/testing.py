@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # What a module of the template says to its caller, and prints with the traceback.
 _JOB = re.compile(r"failed on job [\w-]+")
 _LATE_SECONDS, _SHOWN_LINES = 1.0, 40
+_READ_SECONDS = 0.05
 
 
 class CallFailed(AssertionError):
@@ -115,7 +116,10 @@ class Foundry:
 
     @property
     def output(self) -> str:
-        """The last lines that the module printed."""
+        """The last lines that the module printed, with those of a call that has just been answered."""
+        # What it printed before it answered lies in the pipe already, and is read a moment later.
+        if self._thread.is_alive():
+            self._run(asyncio.sleep(_READ_SECONDS))
         return "\n".join(self._log.lines)
 
     def call(self, function: str, event: Any, *, timeout: float | None = None) -> Any:

@@ -187,7 +187,7 @@ def test_an_untrusted_certificate_is_said_at_once(hub: Hub, tmp_path: Path) -> N
     session = Session()
     session.trust_env = False
     with pytest.raises(
-        WeightsError, match=r"certificate of localhost is not trusted .*name its CA in"
+        WeightsError, match=r"certificate of localhost is not trusted .*name a file with its CA in"
     ):
         download(lock_of(hub), lambda: HttpsOrigin(hub.url, session), tmp_path)
 
