@@ -21,7 +21,7 @@ test-lowest: .venv/lowest
 	  --ignore tests/template --ignore tests/models
 
 .venv/lowest: .venv/ready
-	.venv/bin/uv venv --quiet --clear --python $(PYTHON) $@
+	.venv/bin/uv venv --quiet --clear --seed --python $(PYTHON) $@
 	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[hadolint,weights]' --group dev
 	touch $@
 
