@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from foundry_cm.checks.container import Container, containers, shell_text
 from foundry_cm.checks.distributions import closure
 from foundry_cm.checks.module import Module
+from foundry_cm.module.requirement_lines import statements
 
 # Bases that bring no libraries of Python: what the image has is what its Dockerfile installs.
 _BARE = re.compile(
@@ -88,7 +89,7 @@ class Requirements:
         if path in self.paths:
             return
         self.paths.append(path)
-        for number, line in logical_lines(module.text(path) or ""):
+        for number, line in statements(module.text(path) or ""):
             self.add(line, module, path, number)
 
     def add(self, line: str, module: Module, path: str, number: int) -> None:
@@ -129,21 +130,6 @@ class Requirements:
 def requirements(module: Module) -> Requirements | None:
     """What the image of a module installs; None where no file says so."""
     return module.once(_requirements)
-
-
-def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file of requirements without comments, each with the number of its first."""
-    begun = ""
-    first = 1
-    for number, line in enumerate(text.splitlines(), 1):
-        first = first if begun else number
-        line = re.sub(r"(^|\s)#.*$", "", line).rstrip()
-        begun += line.removesuffix("\\").strip() + " "
-        if line.endswith("\\"):
-            continue
-        if begun.strip():
-            yield first, begun.strip()
-        begun = ""
 
 
 def is_template(path: str) -> bool:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.files import read_inside
+from foundry_cm.module.requirement_lines import statements
 
 MAIN = "requirements.txt"
 # PyTorch has an index of its own; the Dockerfile installs it first, as a layer of its own.
 TORCH = "requirements-template-torch.txt"
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTION = re.compile(r"(--?[a-z-]+)(?:[\s=]+(.*))?$")
 _LONG = {
     "-i": "--index-url",
@@ -122,7 +122,7 @@ def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:
     """The lines of a file and of those that it includes, each file once."""
     seen.add(name)
     path = folder / name
-    for number, text in _statements(read_inside(folder, path)):
+    for number, text in statements(read_inside(folder, path)):
         line = Line(name, number, text)
         yield line
         option, value = line.option
@@ -139,20 +139,6 @@ def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:
             inner = included.relative_to(folder.resolve()).as_posix()
             if inner not in seen:
                 yield from _read(folder, inner, seen)
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """What a file says, line by line: a backslash at the end of one joins the next to it."""
-    begun, number = "", 0
-    for at, raw in enumerate([*text.splitlines(), ""], 1):
-        number = number if begun else at
-        joined = begun + _COMMENT.sub("", raw) if not begun else begun + raw.strip()
-        if joined.endswith("\\"):
-            begun = joined[:-1]
-            continue
-        begun = ""
-        if said := _COMMENT.sub("", joined).strip():
-            yield number, said
 
 
 def _check_no_credential(line: Line) -> None:
