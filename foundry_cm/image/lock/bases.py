@@ -7,11 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.dockerfile import instructions
 
-_FROM = re.compile(
-    r"[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(?P<image>\S+)(?:[ \t]+AS[ \t]+(?P<stage>\S+))?[ \t]*(?:#.*)?",
-    re.IGNORECASE,
-)
 _PYTHON = re.compile(r"(?:^|/)python:(\d+\.\d+)\b")
 
 
@@ -27,15 +24,15 @@ class Base:
 def bases(dockerfile: str) -> list[Base]:
     """The images that come from elsewhere; stages of the file itself and `scratch` are none."""
     found, stages = [], {"scratch"}
-    for number, line in enumerate(dockerfile.splitlines(), 1):
-        match = _FROM.fullmatch(line)
-        if match is None:
+    for instruction in instructions(dockerfile):
+        if instruction.name != "FROM":
             continue
-        if match["image"].lower() not in stages:
-            name, _, digest = match["image"].partition("@")
-            found.append(Base(number, name, digest or None))
-        if match["stage"]:
-            stages.add(match["stage"].lower())
+        image, word, stage = (*instruction.text.split(), "", "", "")[:3]
+        if image and image.lower() not in stages:
+            name, _, digest = image.partition("@")
+            found.append(Base(instruction.line, name, digest or None))
+        if word.upper() == "AS":
+            stages.add(stage.lower())
     return found
 
 
