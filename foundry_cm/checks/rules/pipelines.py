@@ -17,7 +17,7 @@ from foundry_cm.checks.hints import Reader
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, FunctionNode
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.checks.rules.work import changed
+from foundry_cm.checks.rules.work import changes
 from foundry_cm.checks.shown import marked
 from foundry_cm.checks.source import Source, own_nodes
 from foundry_cm.errors import CmError
@@ -297,19 +297,10 @@ def kept(module: Module) -> Iterator[Finding]:
     After a crash the module begins without it, in the middle of its input.
     """
     for visit in _visits(module):
-        once = visit.once()
-        shared = {
-            each
-            for node in own_nodes(visit.node)
-            if isinstance(node, ast.Global)
-            for each in node.names
-        }
-        for node in own_nodes(visit.node):
-            name = "" if node in once else changed(visit, node, shared)
-            if name:
-                message = f"process() changes {name}, which is lost when the module starts again"
-                fix = "Let the result of a batch depend on the batch alone."
-                yield Finding(message, visit.source.path, fix, getattr(node, "lineno", 1))
+        for line, name in changes(visit):
+            message = f"process() changes {name}, which is lost when the module starts again"
+            fix = "Let the result of a batch depend on the batch alone."
+            yield Finding(message, visit.source.path, fix, line)
 
 
 def _visits(module: Module) -> Iterator[Visit]:

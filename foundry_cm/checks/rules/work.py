@@ -149,22 +149,27 @@ def state(module: Module) -> Iterator[Finding]:
     other may see different ones. What only keeps a result that can be made again is left alone.
     """
     for name, visit in calls_of(module):
-        once = visit.once()
-        shared = {
-            each
-            for node in own_nodes(visit.node)
-            if isinstance(node, ast.Global)
-            for each in node.names
-        }
-        for node in own_nodes(visit.node):
-            name_of = "" if node in once else changed(visit, node, shared)
-            if name_of:
-                message = f"{name} changes {name_of}, which each replica has its own copy of"
-                fix = "Keep it in Foundry, such as in a dataset, or give it to the caller and back."
-                yield Finding(message, visit.source.path, fix, getattr(node, "lineno", 1))
+        for line, changed in changes(visit):
+            message = f"{name} changes {changed}, which each replica has its own copy of"
+            fix = "Keep it in Foundry, such as in a dataset, or give it to the caller and back."
+            yield Finding(message, visit.source.path, fix, line)
 
 
-def changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
+def changes(visit: Visit) -> Iterator[tuple[int, str]]:
+    """The lines at which a function changes what lies at the top of its file, and what that is."""
+    once = visit.once()
+    shared = {
+        each
+        for node in own_nodes(visit.node)
+        if isinstance(node, ast.Global)
+        for each in node.names
+    }
+    for node in own_nodes(visit.node):
+        if node not in once and (name := _changed(visit, node, shared)):
+            yield getattr(node, "lineno", 1), name
+
+
+def _changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
     """The name at the top of the file that a line of a function changes, or nothing."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign | ast.Delete):
