@@ -124,8 +124,11 @@ async def _run(pipeline: LocalPipeline, project: Project, follow: bool) -> None:
     async with pipeline:
         _show_banner(pipeline)
         with _progress() as progress:
-            ends = [stop.wait(), _ends(pipeline, follow), _show_progress(pipeline, progress)]
+            ends = [stop.wait(), _ends(pipeline, follow)]
             ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
+            # It looks at the size of every input file, so only where somebody sees the bar.
+            if not progress.disable:
+                ends.append(_show_progress(pipeline, progress))
             await _first(ends)
         await _finish(pipeline, stop)
 
