@@ -130,6 +130,7 @@ def _undo(what: dict[str, Any]) -> None:
 
 
 def _remove_note(note: Path, text: str) -> None:
+    # As `files.remove_ignored`, which this program cannot import: it runs by itself, without site-packages.
     if note.read_text(encoding="utf-8") != text:
         return
     note.unlink()
