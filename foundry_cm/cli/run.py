@@ -18,14 +18,13 @@ from foundry_cm.cli.console import err, label, say, say_next, show_error, show_j
 from foundry_cm.cli.options import Command, Env, Folder
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
+from foundry_cm.local.addresses import PLATFORM_PORT
 from foundry_cm.module.project import Project
 from foundry_cm.module.resources import FILE as RESOURCES
 
 if TYPE_CHECKING:
     from foundry_cm.local.pipeline.pipeline import LocalPipeline
 
-# Beside those of cm serve.
-PLATFORM_PORT = 8948
 LOOK_SECONDS = 0.2
 SILENT_SECONDS = 30
 

@@ -14,6 +14,8 @@ from foundry_cm.errors import USAGE, CmError
 LOOPBACK = "127.0.0.1"
 # The ports of the real runtime: over TLS, and for the older protocol without.
 RUNTIME_PORT, OLDER_PORT = 8945, 8946
+# Of the local platform, beside that of the query panel.
+PLATFORM_PORT = 8948
 # A name that no server answers for takes seconds to look up.
 _LOOKUP_SECONDS = 0.5
 _TRIES = 20

@@ -43,6 +43,8 @@ class Settings(Record, frozen=True, kw_only=True):
 
     check: CheckSettings = field(default_factory=CheckSettings)
 
+    # The names that applications know the functions by, such as com.acme.computemodules.Search.
+    api_names: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     concurrency: Annotated[int, Meta(ge=1)] = 1
     data: dict[str, str] = field(default_factory=dict)
@@ -153,6 +155,11 @@ class Project:
     def env(self) -> tuple[str, ...]:
         """Variables that are passed on to the module: `NAME=VALUE`, or `NAME` for this shell's."""
         return self.settings.env
+
+    @property
+    def api_names(self) -> dict[str, str]:
+        """The names that its functions have in Foundry's API, by their own names."""
+        return dict(self.settings.api_names)
 
     @property
     def data(self) -> dict[str, str]:

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from foundry_cm.errors import CmError
-from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
+from foundry_cm.local.addresses import OLDER_PORT, PLATFORM_PORT, RUNTIME_PORT, free_port
 from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
-from foundry_cm.local.function.jobs import Job, JobQueue
+from foundry_cm.local.function.jobs import Caller, Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
+from foundry_cm.local.function.platform import platform_of
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.function.settings import Settings, check_mode
 from foundry_cm.local.function.workers import watch_workers
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
-from foundry_cm.local.platform.access import Tokens, guarded
+from foundry_cm.local.platform.access import Tokens
+from foundry_cm.local.platform.queries.routes import QUERIES, Queries
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Site
@@ -62,8 +62,9 @@ class LocalFoundry:
     """Runs a module and calls its functions; use it as an async context manager.
 
     Raises `CmError` for a pipeline, which answers no calls and would be started for ever.
-    `address` is the host and port of the runtime; `registry` has what the module may read on the
-    platform, where it may read anything.
+    `address` is the host and port of the runtime, `platform` that of the platform and `ca` the file
+    with the authority of both; `registry` has what the module may read on the platform, where it may
+    read anything, and `queries` what others call there.
     """
 
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
@@ -74,7 +75,7 @@ class LocalFoundry:
         self.max_bytes = int(settings.max_megabytes * 1e6)
         self._program = Program(settings.folder, settings.command)
         self.declarations = Declared(self._program)
-        self.address = ""
+        self.address = self.platform = self.ca = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
         self._site = Site(settings, _Listening(self))
@@ -111,10 +112,15 @@ class LocalFoundry:
 
     async def _start(self) -> None:
         credentials = self.tokens.register() if self.settings.application else {}
-        platform = self._platform()
+        app, self.registry = platform_of(self.settings, self.tokens, self)
+        self.queries: Queries = app[QUERIES]
         mounts = self._site.open()
+        self.ca = str(mounts.ca)
         await self._listen()
-        platform_address = await self._site.listen(platform)
+        port = self.settings.platform_port
+        self.platform = await self._site.listen(
+            app, PLATFORM_PORT if port is None else port, or_next=port is None
+        )
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
             self._modules[identity.token] = index
@@ -122,7 +128,7 @@ class LocalFoundry:
                 mounts,
                 identity,
                 runtime=self.address,
-                platform=platform_address,
+                platform=self.platform,
                 concurrency=self.settings.concurrency,
             )
             self._site.start_replica(
@@ -132,21 +138,6 @@ class LocalFoundry:
                 declares=True,
             )
         self._watch = asyncio.create_task(watch_workers(self.replicas, self.jobs))
-
-    def _platform(self) -> web.Application:
-        """The platform as the module sees it: with its data, or closed to a module without permissions."""
-        if not self.settings.application:
-            return guarded(self.tokens)
-        # Loaded only here: most modules have no use for the platform.
-        from foundry_cm.local.platform.app import create_platform
-        from foundry_cm.local.platform.data import data_resources
-        from foundry_cm.local.platform.registry import REGISTRY
-
-        folder = self.settings.folder
-        resources = data_resources(folder, self.settings.data)
-        platform = create_platform(folder, resources, access=self.tokens)
-        self.registry = platform[REGISTRY]
-        return platform
 
     async def _listen(self) -> None:
         port = self.settings.port
@@ -288,10 +279,12 @@ class LocalFoundry:
                     raise replica.failure.again()
         return False
 
-    async def call(self, name: str, event: Any, timeout: float | None = None) -> CallResult:
+    async def call(
+        self, name: str, event: Any, timeout: float | None = None, *, as_user: str | None = None
+    ) -> CallResult:
         """Call a function as Foundry would; the event is a JSON value, or an `Event`.
 
-        Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
+        With `as_user` the job names that user, and has a token that the local platform takes. Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
         `HandlerFailed`, `InvalidResult`, `ResultTooLarge`, `TimedOut` (failure).
         """
         limit = self.settings.timeout_seconds if timeout is None else timeout
@@ -302,7 +295,8 @@ class LocalFoundry:
         await self.ready(limit)
         function = self.declarations.find(name)
         await event.check(function)
-        job = self.jobs.submit(name, event.text)
+        caller = Caller(as_user, self.tokens.of_user(as_user)) if as_user else Caller()
+        job = self.jobs.submit(name, event.text, caller)
         await self._answered(job, limit, limit - (time.perf_counter() - began))
         posted = job.answer.result()
         ended = time.perf_counter()

@@ -29,6 +29,14 @@ class Posted:
         return self.chunks > 0
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, in the modes of Foundry that tell a module so; nobody in the others."""
+
+    user: str = ""
+    token: str = field(default="", repr=False)
+
+
 @dataclass
 class Job:
     """One call on its way: queued, held by a replica, then answered through `answer`."""
@@ -36,6 +44,7 @@ class Job:
     function: str
     # The event as a JSON text: a large one is not read in this process.
     query: bytes
+    caller: Caller = Caller()
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     answer: asyncio.Future[Posted] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -53,9 +62,9 @@ class Job:
     def envelope(self) -> bytes:
         """The job as the runtime hands it out (documented: advanced-custom-client page)."""
         about = {
-            "temporaryCredentialsAuthToken": "",
-            "authHeader": "",
-            "userId": "",
+            "temporaryCredentialsAuthToken": self.caller.token,
+            "authHeader": f"Bearer {self.caller.token}" if self.caller.token else "",
+            "userId": self.caller.user,
         }
         # The part that is a JSON text already is put in, not read and written again.
         job = b"%b, %b" % (self.flat()[:-1], json.dumps(about).encode()[1:])
@@ -98,9 +107,9 @@ class JobQueue:
         """The jobs that a replica has fetched and not answered, oldest first."""
         return [job for job in self._held.values() if job.replica == replica]
 
-    def submit(self, function: str, query: bytes) -> Job:
+    def submit(self, function: str, query: bytes, caller: Caller = Caller()) -> Job:
         """Queue a call; its answer arrives in `job.answer`."""
-        job = Job(function, query)
+        job = Job(function, query, caller)
         self._queued.append(job)
         self._hand_out()
         return job

@@ -26,6 +26,8 @@ class Settings(Run):
     # protocol has a port of its own, and is served only where that is wanted.
     port: int | None = 0
     older: bool = False
+    # The port of the platform; None is the usual one, or the next that is free.
+    platform_port: int | None = 0
     restart: bool = True
     # Whether the module ends with the first call.
     once: bool = False
@@ -33,6 +35,8 @@ class Settings(Run):
     application: bool = False
     # The kinds of the folders there that are said, and not found by what they hold.
     data: dict[str, str] = field(default_factory=dict)
+    # The names that functions have in Foundry, by their own names.
+    api_names: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project, **chosen: Any) -> Settings:
@@ -43,6 +47,7 @@ class Settings(Run):
             "timeout_seconds": project.timeout_seconds,
             "application": project.application,
             "data": project.data,
+            "api_names": project.api_names,
             "passed": project.env,
         }
         return cls(**(asked | chosen))

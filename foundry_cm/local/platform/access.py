@@ -27,13 +27,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Tokens:
     """The tokens that are good now, and the clients that may ask for more.
 
-    `pipeline` is the one in BUILD2_TOKEN; `issued` are those of OAuth, each with the time at which it
-    ends.
+    `pipeline` is the one in BUILD2_TOKEN and `caller` that of applications which call the module's
+    functions; `issued` are those of OAuth, each with the time at which it ends.
     """
 
     pipeline: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    caller: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     clients: dict[str, str] = field(default_factory=dict, repr=False)
     issued: dict[str, float] = field(default_factory=dict, repr=False)
+    users: dict[str, str] = field(default_factory=dict, repr=False)
 
     def rotate(self) -> str:
         """Make the pipeline's token invalid; gives the next one."""
@@ -52,13 +54,24 @@ class Tokens:
         self.issued[token] = time.monotonic() + LIFETIME_SECONDS
         return token
 
+    def of_user(self, user: str) -> str:
+        """A token of a user, the same as long as it is good."""
+        token = self.users.get(user, "")
+        if not self.valid(f"Bearer {token}"):
+            token = self.users[user] = self.issue()
+        return token
+
     def valid(self, header: str) -> bool:
         """Whether an Authorization header lets a call in."""
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             return False
         now = time.monotonic()
-        good = [self.pipeline, *(issued for issued, end in self.issued.items() if end > now)]
+        good = [
+            self.pipeline,
+            self.caller,
+            *(issued for issued, end in self.issued.items() if end > now),
+        ]
         return any(hmac.compare_digest(token.encode(), known.encode()) for known in good)
 
     def knows(self, client_id: str, secret: str) -> bool:

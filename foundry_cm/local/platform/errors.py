@@ -37,26 +37,36 @@ STATUSES = {
     "FileAlreadyExists": 404,
     "FileNotFoundOnBranch": 404,
     "FileNotFoundOnTransactionRange": 404,
+    "FunctionNotFound": 404,
+    "FunctionNotSupportedWithTransaction": 400,
     "InvalidFilePath": 400,
+    "InvalidMediaItemRid": 400,
     "InvalidPageSize": 400,
     "InvalidPageToken": 400,
     "InvalidParameterCombination": 400,
     "InvalidParameterValue": 400,
+    "InvalidQueryOutputValue": 400,
+    "InvalidQueryParameterValue": 400,
     "InvalidRequestBody": 400,
     "InvalidSchema": 400,
     "InvalidTransactionType": 400,
     "MediaItemNotFound": 404,
     "MediaItemRidAlreadyExists": 409,
-    "InvalidMediaItemRid": 400,
     "MediaSetNotFound": 404,
     "MediaSetOpenTransactionAlreadyExists": 409,
     "MissingMediaItemContent": 400,
     "MissingMediaItemPath": 400,
+    "MissingParameter": 400,
     "MissingPostBody": 400,
     "OpenTransactionAlreadyExists": 409,
     "PermissionDenied": 403,
     "PublishRecordToStreamPermissionDenied": 403,
     "PutDatasetSchemaPermissionDenied": 403,
+    "QueryDeploymentNotAvailable": 500,
+    "QueryNotFound": 404,
+    "QueryRuntimeError": 400,
+    "QueryTimeExceededLimit": 400,
+    "QueryVersionNotFound": 404,
     "ReadTableError": 500,
     "RecordDoesNotMatchStreamSchema": 400,
     "RecordTooLarge": 413,
@@ -64,6 +74,7 @@ STATUSES = {
     "StreamNotFound": 404,
     "TransactionNotFound": 404,
     "TransactionNotOpen": 400,
+    "UnknownParameter": 400,
     "UploadFilePermissionDenied": 403,
     "ViewNotFound": 404,
 }
@@ -86,12 +97,15 @@ class ApiError(Exception):
         self.status = status if status is not None else STATUSES[name]
         self.parameters = {key: value for key, value in parameters.items() if value is not None}
 
-    def response(self) -> web.Response:
-        """The error as JSON: errorCode, errorName, errorInstanceId, parameters."""
-        body = {
+    def as_json(self) -> dict[str, Any]:
+        """The envelope: errorCode, errorName, errorInstanceId, parameters."""
+        return {
             "errorCode": CODES.get(self.status, HTTPStatus(self.status).name),
             "errorName": self.name,
             "errorInstanceId": str(uuid.uuid4()),
             "parameters": self.parameters,
         }
-        return web.json_response(body, status=self.status, headers=self.headers)
+
+    def response(self) -> web.Response:
+        """The error as an answer."""
+        return web.json_response(self.as_json(), status=self.status, headers=self.headers)
