@@ -122,15 +122,23 @@ class Foundry:
             self._run(asyncio.sleep(_READ_SECONDS))
         return "\n".join(self._log.lines)
 
-    def call(self, function: str, event: Any, *, timeout: float | None = None) -> Any:
+    def call(
+        self,
+        function: str,
+        event: Any,
+        *,
+        timeout: float | None = None,
+        as_user: str | None = None,
+    ) -> Any:
         """The result of one call as JSON data; `timeout` in seconds.
 
-        Raises `EventRefused` for an event (or function name) that Foundry would refuse, and
+        With `as_user` the call names that user and carries a token of the local platform, as calls do in
+        some modes of Foundry. Raises `EventRefused` for an event (or function name) that Foundry would refuse, and
         `CallFailed` for everything that goes wrong after that, with what the module printed meanwhile.
         """
         before = self._log.count
         try:
-            return self._run(self.local.call(function, event, timeout)).value
+            return self._run(self.local.call(function, event, timeout, as_user=as_user)).value
         except CmError as error:
             failure = _as_test_error(error)
             # A note, since the message is what a caller in Foundry gets to read.

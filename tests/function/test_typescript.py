@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -113,3 +114,54 @@ def test_typescript_module_is_known_before_its_first_call(node_module: Path) -> 
             foundry.call("weigh", {})
         with pytest.raises(CallFailed, match='The module has no listener for "lost"'):
             foundry.call("lost", {"parcel": "P1"}, timeout=10)
+
+
+# An application: a generated SDK would bring the definition of the query, which holds no more than this.
+APPLICATION = """
+import { createClient } from "@osdk/client";
+import * as functions from "@osdk/foundry.functions/Query";
+
+const { HOST, TOKEN } = process.env;
+const ontology = "ri.ontology.main.ontology.00000000-0000-0000-0000-000000000000";
+const client = createClient(`https://${HOST}`, ontology, async () => TOKEN);
+const shout = { type: "query", apiName: "shout", osdkMetadata: { extraUserAgent: "" } };
+console.log(await client(shout).executeFunction({ text: "hi" }));
+const asked = { parameters: { text: "ho" } };
+console.log((await functions.execute(client, "shout", asked, { preview: true })).value);
+try {
+  await client(shout).executeFunction({ text: "" });
+} catch (error) {
+  console.log(error.errorName, error.parameters.message);
+}
+"""
+
+
+def test_application_with_the_typescript_client_calls_the_function(
+    node_module: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    packages = ["@osdk/client@2.22.0"]
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "application.mjs").write_text(APPLICATION)
+    with Foundry(node_module, ["node", "app.mjs"]) as foundry:
+        local = foundry.local
+        environment = {"HOST": local.platform, "TOKEN": local.tokens.caller}
+        done = subprocess.run(
+            ["node", "application.mjs"],
+            cwd=tmp_path,
+            env=os.environ | environment | {"NODE_EXTRA_CA_CERTS": local.ca},
+            text=True,
+            capture_output=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "HI",
+        "HO",
+        "QueryRuntimeError Error: nothing to shout",
+    ]
