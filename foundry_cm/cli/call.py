@@ -8,12 +8,13 @@ import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
 from foundry_cm.cli import session, terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_json
+from foundry_cm.cli.deployed import call_deployed, check_user
 from foundry_cm.cli.files import with_files
 from foundry_cm.cli.note import running_panel
 from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
@@ -43,6 +44,24 @@ def call(
         list[str] | None,
         typer.Option("--file", help="FIELD=PATH: put a file into the event as base64; repeatable."),
     ] = None,
+    as_user: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="USER",
+            help="The user that the module is told, with a token of the local platform.",
+        ),
+    ] = None,
+    deployed: Annotated[
+        bool,
+        typer.Option(
+            "--deployed",
+            help="Call the deployed function, on the Foundry that FOUNDRY_HOSTNAME names, as FOUNDRY_TOKEN.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --deployed: call it without asking first.")
+    ] = False,
     timeout: Timeout = None,
     port: Port = None,
     env: Env = None,
@@ -50,19 +69,23 @@ def call(
 ) -> None:
     """Call a function and print its result as JSON; a terminal shows the beginning of a long vector.
 
-    Uses the module that cm serve runs in this folder, or starts the module for this one call.
+    Uses the module that cm serve runs in this folder, or starts the module for this one call. With
+    --deployed it calls the function that runs in Foundry, which may write there.
     """
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)
+    if as_user is not None:
+        check_user(as_user, deployed)
     value, where = _event(project, function, event, text)
     value = with_files(value, files or [])
     try:
-        panel = None if command else running_panel(project.folder)
-        if panel:
-            result = terminal.run(_ask_panel(panel, function, value, timeout))
+        if deployed:
+            result = call_deployed(project, function, value, timeout, yes)
+        elif panel := None if command else running_panel(project.folder):
+            result = terminal.run(_ask_panel(panel, function, value, timeout, as_user))
         else:
             start = session.Start(project, command or [], port=port, timeout=timeout)
-            result = terminal.run(_start_and_call(start, function, value))
+            result = terminal.run(_start_and_call(start, function, value, as_user))
     except CmError as error:
         if error.code == "InvalidEvent":
             error.where = where
@@ -70,10 +93,12 @@ def call(
     show_json(result)
 
 
-async def _ask_panel(panel: str, function: str, event: Any, timeout: float | None) -> Any:
-    path = f"/api/functions/{quote(function, safe='')}/invoke"
-    if timeout is not None:
-        path += f"?timeout={timeout}"
+async def _ask_panel(
+    panel: str, function: str, event: Any, timeout: float | None, as_user: str | None
+) -> Any:
+    given = {"timeout": timeout, "as": as_user}
+    asked = urlencode({name: value for name, value in given.items() if value is not None})
+    path = f"/api/functions/{quote(function, safe='')}/invoke?{asked}"
     asking = asyncio.create_task(session.ask(panel, "POST", path, json.dumps(event).encode()))
     done, _ = await asyncio.wait({asking}, timeout=_SILENT_SECONDS)
     if not done:
@@ -85,7 +110,9 @@ async def _ask_panel(panel: str, function: str, event: Any, timeout: float | Non
     return answer["result"]
 
 
-async def _start_and_call(start: session.Start, function: str, event: Any) -> Any:
+async def _start_and_call(
+    start: session.Start, function: str, event: Any, as_user: str | None
+) -> Any:
     began = time.perf_counter()
     say("Starting the module for this call", "dim")
     async with start.foundry(terminal.Output()) as foundry:
@@ -93,7 +120,7 @@ async def _start_and_call(start: session.Start, function: str, event: Any) -> An
         ready = time.perf_counter() - began
         for text in foundry.declarations.of_import:
             label("warning: ", text, style="bold yellow")
-        result = await foundry.call(function, event, start.seconds_left())
+        result = await foundry.call(function, event, start.seconds_left(), as_user=as_user)
     say(
         f"{function} answered in {milliseconds(result.seconds)}; "
         f"the module took {milliseconds(ready)} to start",

@@ -96,16 +96,17 @@ def serve(
         concurrency=concurrency or project.concurrency,
         port=port,
         older=True,
+        platform_port=None,
         max_megabytes=max_megabytes or project.max_megabytes,
     )
     if container:
-        settings = _in_container(settings, container, engine)
+        settings = in_container(settings, container, engine)
         reload = False
     wanted_panel = free_port(PANEL_PORT) if panel_port is None else panel_port
     asyncio.run(_serve(project, settings, wanted_panel, reload))
 
 
-def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
+def in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
     """The settings that run an image; what it runs is in the image, so a change needs cm build."""
     check_ref(ref)
     engine = find_engine(preferred)
@@ -126,6 +127,7 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
     runner, panel = await panel_api.serve(app, panel_port)
     try:
         async with foundry:
+            foundry.queries.on_call = _show_call
             _show_banner(foundry, panel)
             with announced(project.folder, panel, secret, foundry.remove_if_killed):
                 reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
@@ -170,6 +172,15 @@ def _show_banner(foundry: LocalFoundry, panel: str) -> None:
     label("cm serve  ", shlex.join(settings.command))
     say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
     say(f"  panel    {panel}/api/functions")
+    # A container knows this machine by another name.
+    address = f"localhost:{foundry.platform.rpartition(':')[2]}"
+    say(
+        f"  platform https://{address}  applications call the functions there, as in Foundry, with:"
+    )
+    say(
+        f"             export FOUNDRY_HOSTNAME={address} FOUNDRY_TOKEN={foundry.tokens.caller} "
+        f"REQUESTS_CA_BUNDLE={shlex.quote(foundry.ca)}"
+    )
     if foundry.registry:
         _show_data(foundry.registry, f"{panel}/api/data")
 

@@ -89,9 +89,9 @@ def create_app(
     async def invoke(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         try:
-            result = await foundry.call(
-                name, await _event(request, foundry.max_bytes), _timeout(request)
-            )
+            event = await _event(request, foundry.max_bytes)
+            user = request.query.get("as")
+            result = await foundry.call(name, event, _timeout(request), as_user=user)
         except CmError as error:
             on_call(name, error)
             return _failure(error)

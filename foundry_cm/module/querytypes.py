@@ -78,20 +78,30 @@ def parameters(function: Function) -> dict[str, dict[str, Any]]:
     }
 
 
-def to_module(value: Any, told: QueryType) -> Any:
-    """A value of the API as the module gets it.
+def definition(function: Function) -> dict[str, Any]:
+    """The parameters and the output of a function, as the query API defines them."""
+    return {"parameters": parameters(function), "output": query_type(function.output)}
 
-    What is not of the type is left as it is: whoever checks the event names it.
+
+def to_module(value: Any, told: QueryType, *, strict: bool) -> Any:
+    """A value of the API as the module has it.
+
+    What is not of the type is left as it is, for whoever checks it to be named; `strict`: a long that
+    is no text is not of the type.
     """
     kind = told["type"]
     if kind == "long" and isinstance(value, str):
         return int(value) if value.removeprefix("-").isdecimal() else value
-    if kind == "long" and isinstance(value, int):
+    if kind == "long" and isinstance(value, int) and strict:
         # In the API a long is a text; as a number it is none, and is refused as a module refuses text.
         return str(value)
+
+    def inside(each: Any, inner: QueryType) -> Any:
+        return to_module(each, inner, strict=strict)
+
     if kind == "entrySet" and isinstance(value, list) and all(map(_is_entry, value)):
-        return {str(each["key"]): to_module(each.get("value"), told["valueType"]) for each in value}
-    return _inside(value, told, to_module)
+        return {str(each["key"]): inside(each.get("value"), told["valueType"]) for each in value}
+    return _inside(value, told, inside)
 
 
 def to_api(value: Any, told: QueryType, *, entries: bool) -> Any:
@@ -139,9 +149,9 @@ def _is_plain(told: QueryType) -> bool:
 def differences(local: dict[str, Any], deployed: dict[str, Any]) -> Iterable[str]:
     """Where two definitions of a query differ, each `{"parameters": ..., "output": ...}`."""
     mine, theirs = local["parameters"], deployed["parameters"]
-    for name in mine.keys() - theirs.keys():
+    for name in sorted(mine.keys() - theirs.keys()):
         yield f"parameter {name} is not deployed"
-    for name in theirs.keys() - mine.keys():
+    for name in sorted(theirs.keys() - mine.keys()):
         yield f"parameter {name} is deployed and not here"
     for name in sorted(mine.keys() & theirs.keys()):
         yield from _differ(mine[name]["dataType"], theirs[name]["dataType"], f"parameter {name}")

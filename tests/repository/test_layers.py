@@ -18,6 +18,7 @@ MOST_LINES = 400
 LAYERS = [
     {"errors"},
     {"module"},
+    {"enrollment"},
     {"local", "image", "weights", "checks"},
     {"testing"},
     {"cli", "pytest_plugin"},

@@ -255,7 +255,7 @@ def _event(function: Function, given: dict[str, Any], api: Api) -> dict[str, Any
 
 def _checked(name: str, value: Any, data_type: datatypes.DataType, api: Api) -> Any:
     told = query_type(data_type)
-    converted = to_module(value, told)
+    converted = to_module(value, told, strict=True)
     checker = datatypes.validator(datatypes.json_schema(data_type))
     if datatypes.problem(checker, converted, name):
         raise ApiError(
