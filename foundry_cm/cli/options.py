@@ -69,6 +69,16 @@ Env = Annotated[
         show_default=False,
     ),
 ]
+Remote = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--remote",
+        metavar="NAME[=RID]",
+        help="Read this dataset or media set in the Foundry that FOUNDRY_HOSTNAME names, as "
+        "FOUNDRY_TOKEN. A name alone takes its RID from [tool.foundry-cm.remote]; repeatable.",
+        show_default=False,
+    ),
+]
 Port = Annotated[
     int | None,
     typer.Option(

@@ -15,8 +15,9 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
-from foundry_cm.cli.options import Command, Env, Folder
+from foundry_cm.cli.options import Command, Env, Folder, Remote
 from foundry_cm.cli.reload import reload_on_change
+from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.addresses import PLATFORM_PORT
 from foundry_cm.module.project import Project
@@ -71,6 +72,7 @@ def run(
     format: Annotated[
         Literal["text", "json"], typer.Option(help="How the summary is printed.")
     ] = "text",
+    remote: Remote = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -92,6 +94,7 @@ def run(
         port=PLATFORM_PORT if port is None else port,
         or_next=port is None,
         fresh=fresh,
+        remote=remote_inputs(project, remote),
     )
     if importlib.util.find_spec("pyarrow") is None:
         raise CmError(
@@ -213,6 +216,7 @@ async def _show_progress(pipeline: LocalPipeline, progress: Progress) -> None:
 def _show_banner(pipeline: LocalPipeline) -> None:
     label("cm run  ", shlex.join(pipeline.settings.command))
     say(f"  platform  https://{pipeline.address}")
+    show_remote(pipeline.settings.remote)
 
 
 def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> None:
@@ -245,6 +249,8 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         role = "errors" if alias == errors else "output" if each.resource.writable else "input"
         role = "reference" if each.resource.is_reference else role
         where = f"{each.folder.relative_to(folder)}/"
+        if each.resource.remote:
+            where = f"{each.resource.remote}, counted by reads"
         table.add_row(role, alias, each.resource.kind, f"{each.rows:,}", where)
     err.print(table)
     say(

@@ -15,8 +15,9 @@ import typer
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, finite
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Remote, finite
 from foundry_cm.cli.reload import reload_on_change
+from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
@@ -80,6 +81,7 @@ def serve(
         ),
     ] = None,
     engine: Engine = None,
+    remote: Remote = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -97,6 +99,7 @@ def serve(
         port=port,
         older=True,
         platform_port=None,
+        remote=remote_inputs(project, remote),
         max_megabytes=max_megabytes or project.max_megabytes,
     )
     if container:
@@ -181,6 +184,7 @@ def _show_banner(foundry: LocalFoundry, panel: str) -> None:
         f"             export FOUNDRY_HOSTNAME={address} FOUNDRY_TOKEN={foundry.tokens.caller} "
         f"REQUESTS_CA_BUNDLE={shlex.quote(foundry.ca)}"
     )
+    show_remote(settings.remote)
     if foundry.registry:
         _show_data(foundry.registry, f"{panel}/api/data")
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,8 @@ class Run:
     # on (see `environment.passed_on`).
     env: dict[str, str] = field(default_factory=dict)
     passed: Sequence[str] = ()
+    # The RIDs of those inputs that lie in the real Foundry, by their aliases.
+    remote: Mapping[str, str] = field(default_factory=dict)
     # The name under which the module reaches this machine's loopback: another one in some containers.
     host: str = "localhost"
     # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.

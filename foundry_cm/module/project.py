@@ -55,6 +55,8 @@ class Settings(Record, frozen=True, kw_only=True):
     max_megabytes: Amount = 100
     max_replicas: Annotated[int, Meta(ge=1)] = 1
     min_replicas: Annotated[int, Meta(ge=0)] = 1
+    # The RIDs of data in the real Foundry, by the names of the inputs; read where --remote asks for it.
+    remote: dict[str, str] = field(default_factory=dict)
     permissions: Literal["none", "application"] = "none"
     # Of the image; else its base image tells it.
     python: Annotated[str, Meta(pattern=r"^(3\.\d+)?$")] = ""
@@ -165,6 +167,11 @@ class Project:
     def data(self) -> dict[str, str]:
         """Kinds of folders in `data/`, by name; only for those that are not known by what they hold."""
         return dict(self.settings.data)
+
+    @property
+    def remote(self) -> dict[str, str]:
+        """The RIDs of data in the real Foundry, by the names that the module has for them."""
+        return dict(self.settings.remote)
 
     @property
     def watched(self) -> Path:

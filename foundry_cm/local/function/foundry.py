@@ -21,7 +21,9 @@ from foundry_cm.local.function.settings import Settings, check_mode
 from foundry_cm.local.function.workers import watch_workers
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
 from foundry_cm.local.platform.access import Tokens
+from foundry_cm.local.platform.incidents import INCIDENTS
 from foundry_cm.local.platform.queries.routes import QUERIES, Queries
+from foundry_cm.local.platform.relay import RELAY
 from foundry_cm.local.replica import Replica
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.site import Site
@@ -121,6 +123,9 @@ class LocalFoundry:
         self.platform = await self._site.listen(
             app, PLATFORM_PORT if port is None else port, or_next=port is None
         )
+        if relay := app.get(RELAY):
+            app[INCIDENTS].on_unknown = self.reporter.noted
+            await relay.check()
         for index in range(self.settings.replicas):
             identity = ReplicaIdentity(index)
             self._modules[identity.token] = index

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.function.settings import Settings
 from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.platform.queries import routes
@@ -23,13 +24,23 @@ def platform_of(
     A module without permissions reads nothing: it has no token.
     """
     registry = None
+    if settings.remote and not settings.application:
+        raise CmError(
+            "The module has no application permissions, so it reads nothing on the platform",
+            where="--remote",
+            fix='Leave it out, or give it the permissions: permissions = "application" in '
+            "[tool.foundry-cm].",
+            exit_code=USAGE,
+        )
     if settings.application:
         # Loaded only here: most modules have no use for the data of the platform.
         from foundry_cm.local.platform.app import create_platform
         from foundry_cm.local.platform.data import data_resources
         from foundry_cm.local.platform.registry import REGISTRY
+        from foundry_cm.local.platform.remote import with_remote
 
         resources = data_resources(settings.folder, settings.data)
+        resources = with_remote(resources, settings.remote)
         app = create_platform(settings.folder, resources, access=tokens)
         registry = app[REGISTRY]
     else:

@@ -32,6 +32,8 @@ from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import Faults
 from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_writable
 from foundry_cm.local.platform.registry import REGISTRY, Registry
+from foundry_cm.local.platform.relay import RELAY, Relay
+from foundry_cm.local.platform.remote import declared_remote
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
 from foundry_cm.local.replica import Replica
@@ -73,7 +75,7 @@ class Settings(Run):
 
 @dataclass(frozen=True)
 class Moved:
-    """What one run moved through one resource: rows or records, and where they lie."""
+    """What one run moved through one resource: rows, records or remote reads, and where they lie."""
 
     resource: Resource
     rows: int
@@ -86,7 +88,7 @@ class LocalPipeline:
     def __init__(self, settings: Settings, reporter: Reporter | None = None) -> None:
         self.settings = settings
         declared = read_resources(settings.folder)
-        self.resources = declared_resources(declared)
+        self.resources = declared_remote(declared_resources(declared), settings.remote)
         self.kills = self.reloads = 0
         self.address = ""
         self.ended = False
@@ -118,6 +120,11 @@ class LocalPipeline:
     def registry(self) -> Registry:
         """The resources of the platform."""
         return self._platform[REGISTRY]
+
+    @property
+    def relay(self) -> Relay | None:
+        """The way to those inputs that lie in the real Foundry, where there are any."""
+        return self._platform.get(RELAY)
 
     async def __aenter__(self) -> LocalPipeline:
         try:
@@ -163,6 +170,8 @@ class LocalPipeline:
         self.address = await self._site.listen(
             self._platform, self.settings.port, or_next=self.settings.or_next
         )
+        if relay := self.relay:
+            await relay.check()
         variables = runtime_environment(self._mounts, identity, runtime=runtime, concurrency=1)
         variables |= pipeline_environment(
             self._mounts,
@@ -234,6 +243,8 @@ class LocalPipeline:
         for resource in self.resources:
             if resource.writable:
                 rows = self._new_rows(resource)
+            elif resource.remote:
+                rows = len(activity.relays.get(resource.alias, ()))
             elif resource.kind == "stream":
                 rows = activity.records(resource.alias)
             elif resource.kind == "media_set":

@@ -25,6 +25,8 @@ class Activity:
     writes: Counter[str] = field(default_factory=Counter)
     records_read: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     files_read: dict[str, set[Path]] = field(default_factory=dict)
+    # What was asked of resources that lie in the real Foundry, by its address.
+    relays: dict[str, set[str]] = field(default_factory=dict)
     # The most rows that one call got which asked for a part of a table: no file stands for them.
     rows_read: Counter[str] = field(default_factory=Counter)
     last_change: float = field(default_factory=time.monotonic)
@@ -48,6 +50,13 @@ class Activity:
         self.files_read.setdefault(alias, set()).add(path)
         new = (path, version) not in self._versions
         self._versions.add((path, version))
+        self._handed_out(new)
+
+    def relayed(self, alias: str, address: str) -> None:
+        """The content at an address of the real Foundry was asked for."""
+        known = self.relays.setdefault(alias, set())
+        new = address not in known
+        known.add(address)
         self._handed_out(new)
 
     def read_rows(self, alias: str, rows: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from foundry_cm.enrollment.person import Person
 from foundry_cm.local.platform.access import Handler, Tokens, guarded
 from foundry_cm.local.platform.datasets import routes as datasets
 from foundry_cm.local.platform.errors import ApiError
@@ -14,6 +15,7 @@ from foundry_cm.local.platform.faults import FAULTS, Faults, point_of
 from foundry_cm.local.platform.incidents import INCIDENTS, is_refusal
 from foundry_cm.local.platform.media import routes as media
 from foundry_cm.local.platform.registry import REGISTRY, Registry
+from foundry_cm.local.platform.relay import RELAY, Relay, relayed
 from foundry_cm.local.platform.resources import Resource
 from foundry_cm.local.platform.streams import routes as streams
 
@@ -30,8 +32,12 @@ def create_platform(
     It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
     and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
     """
-    app = guarded(access or Tokens(), careful, faulty)
+    resources = list(resources)
+    app = guarded(access or Tokens(), careful, faulty, relayed)
     app[REGISTRY] = Registry(root, resources)
+    if remote := {each.remote: each for each in resources if each.remote}:
+        app[RELAY] = Relay(Person.at_this_shell("--remote"), remote)
+        app.cleanup_ctx.append(app[RELAY].opened)
     app[FAULTS] = faults or Faults()
     for module in (datasets, streams, media):
         app.add_routes(module.routes())

@@ -31,12 +31,14 @@ class Resource:
 
     An input is what a person put into `data/<alias>/` and is never written; an output lands in
     `outputs/<alias>/`. A reference is looked up in when the module likes; what else it reads, it polls.
+    `remote` is the identifier of an input that lies in the real Foundry, where it is read.
     """
 
     alias: str
     kind: Kind = "dataset"
     writable: bool = False
     is_reference: bool = False
+    remote: str = ""
 
     def __post_init__(self) -> None:
         if not ALIAS.fullmatch(self.alias):
@@ -45,6 +47,8 @@ class Resource:
     @property
     def rid(self) -> str:
         """The resource identifier: the same for the same alias, so runs can be compared."""
+        if self.remote:
+            return self.remote
         unique = uuid.uuid5(NAMESPACE, f"{self.kind}/{self.alias}/{self.writable}")
         if self.kind == "media_set":
             return f"ri.mio.main.media-set.{unique}"
@@ -55,7 +59,12 @@ class Resource:
         return root / ("outputs" if self.writable else "data") / self.alias
 
     def files(self, root: Path) -> list[Path]:
-        """The files of that folder, sorted, without hidden ones and links that lead out of the module."""
+        """The files of that folder, sorted, without hidden ones and links that lead out of the module.
+
+        None for what lies in the real Foundry.
+        """
+        if self.remote:
+            return []
         return [path for path in self._found(root) if is_inside(root, path)]
 
     def check(self, root: Path) -> None:
