@@ -78,6 +78,10 @@ def verify(
     yes: Annotated[
         bool, typer.Option("--yes", help="With --deployed: call them without asking first.")
     ] = False,
+    event: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file with an event; repeatable. Default: each in events/."),
+    ] = None,
     tolerance: Annotated[
         float,
         typer.Option(min=0, max=1, help="How far numbers with a fraction may be apart."),
@@ -101,7 +105,7 @@ def verify(
             fix="cm verify --container IMAGE, --deployed, or both.",
             exit_code=USAGE,
         )
-    samples = _samples(project.folder)
+    samples = _samples(project.folder, event or [])
     functions = list(dict.fromkeys(sample.function for sample in samples))
     real = reach(project, functions, yes) if deployed else None
     seconds = project.timeout_seconds if timeout is None else timeout
@@ -119,11 +123,9 @@ def verify(
     _show(sides, samples, tolerance, format)
 
 
-def _samples(folder: Path) -> list[Sample]:
-    found = [
-        Sample(path.name, path.name.split(".")[0], _read(path))
-        for path in sorted((folder / "events").glob("*.json"))
-    ]
+def _samples(folder: Path, named: Sequence[Path]) -> list[Sample]:
+    files = named or sorted((folder / "events").glob("*.json"))
+    found = [Sample(path.name, path.name.split(".")[0], _read(path)) for path in files]
     if not found:
         raise CmError(
             "There are no events to compare with",
@@ -136,11 +138,9 @@ def _samples(folder: Path) -> list[Sample]:
 
 def _read(path: Path) -> Any:
     try:
-        return parse_event(path.read_text(encoding="utf-8"), f"events/{path.name}")
+        return parse_event(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError):
-        raise CmError(
-            "The event cannot be read", where=f"events/{path.name}", exit_code=USAGE
-        ) from None
+        raise CmError("The event cannot be read", where=str(path), exit_code=USAGE) from None
 
 
 def _run(name: str, settings: Settings, samples: Sequence[Sample]) -> Side:

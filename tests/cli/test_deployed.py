@@ -143,6 +143,9 @@ def test_verify_compares_the_module_with_what_is_deployed(tmp_path: Path) -> Non
     empty, full = told["events"]
     assert [text.split(":")[0] for text in empty["differences"]] == ["module", "deployed"]
     assert full["differences"] == ["deployed: result.note is missing"]
+    one = ("--event", "events/price.json")
+    done = cm(module, "verify", "--deployed", "--yes", *one, "--format", "json")
+    assert [each["event"] for each in json.loads(done.stdout)["events"]] == ["price.json"]
     assert full["milliseconds"].keys() == {"module", "deployed"}
 
 

@@ -181,7 +181,19 @@ def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> No
         "REPOSITORY": "${{ vars.REPOSITORY }}",
         "TOKEN": "${{ secrets.TOKEN }}",
     }
-    assert text.count("secrets.") == 1
+    assert text.count("secrets.TOKEN ") == 1
+    # The other secret, that of the deployed function, reaches one step of one job as well.
+    assert text.count("secrets.") == 2
+    verify = yaml.safe_load(text)["jobs"]["verify"]
+    assert verify["environment"] == "foundry-deployed"
+    assert verify["if"] == "${{ github.event_name == 'workflow_dispatch' }}"
+    assert verify["steps"][-1] == {
+        "run": "cm verify --deployed --yes",
+        "env": {
+            "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
+            "FOUNDRY_TOKEN": "${{ secrets.FOUNDRY_TOKEN }}",
+        },
+    }
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +236,8 @@ def test_github_reads_a_private_template_in_each_step_that_installs(
         for step in job["steps"]
         if "pip install" in step.get("run", "")
     ]
-    # PyTorch and the rest, in each of three jobs.
-    assert len(steps) == 6
+    # PyTorch and the rest, in each of four jobs.
+    assert len(steps) == 8
     key = (
         "url.${{ secrets.TEMPLATE_TOKEN && format('https://x-access-token:{0}@git.acme.com/', "
         "secrets.TEMPLATE_TOKEN) || 'https://git.acme.com/' }}.insteadOf"
@@ -287,7 +299,7 @@ def test_weights_from_a_dataset_come_with_a_host_and_a_token(render: Render) -> 
         for step in job["steps"]
         if step.get("run") == "cm weights pull"
     ]
-    assert len(pulls) == 3
+    assert len(pulls) == 4
     given = {
         "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
         "FOUNDRY_TOKEN": "${{ secrets.FOUNDRY_TOKEN }}",
@@ -311,5 +323,9 @@ def test_only_a_version_tag_publishes(github: Path, gitlab: Path) -> None:
     jobs = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())
     assert jobs["publish"]["rules"] == [{"if": "$CI_COMMIT_TAG =~ /^v/"}]
     # A variable with this scope reaches this job alone.
-    assert [name for name in jobs if "environment" in jobs[name]] == ["publish"]
-    assert jobs["publish"]["environment"] == "foundry"
+    scopes = {name: jobs[name]["environment"] for name in jobs if "environment" in jobs[name]}
+    assert scopes == {"publish": "foundry", "verify": "foundry-deployed"}
+    # By hand, once the tag runs.
+    assert jobs["verify"]["rules"] == [
+        {"if": "$CI_COMMIT_TAG =~ /^v/", "when": "manual", "allow_failure": True}
+    ]
