@@ -40,6 +40,8 @@ _NEEDED = re.compile(
 AUTHORITIES = (*NAMED_BY, "NODE_EXTRA_CA_CERTS")
 # What a laptop needs and Foundry does not set.
 _ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
+# Of a person: by them a client in the module would reach the real Foundry, and write there.
+_OF_A_PERSON = {"FOUNDRY_HOSTNAME", "FOUNDRY_TOKEN"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -51,7 +53,8 @@ def needed() -> dict[str, str]:
 def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
     """The variables that a person passes on: `NAME=VALUE`, or `NAME` for the value that it has here.
 
-    Raises `CmError` for what is no name, and for one that is not set.
+    Raises `CmError` for what is no name, for one that is not set, and for those by which a person reaches
+    the real Foundry.
     """
     found: dict[str, str] = {}
     for each in asked:
@@ -61,6 +64,14 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
                 f'"{each}" is not a variable',
                 where=where,
                 fix="Write NAME=VALUE, or NAME.",
+                exit_code=USAGE,
+            )
+        if not equals and name in _OF_A_PERSON:
+            raise CmError(
+                f"{name} of this shell is yours, and no module gets it",
+                where=where,
+                fix="--remote NAME reads data of the real Foundry for the module. A value that is not "
+                f"yours: {name}=VALUE.",
                 exit_code=USAGE,
             )
         if not equals and name not in os.environ:

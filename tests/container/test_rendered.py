@@ -140,6 +140,18 @@ def test_cm_serve_container_answers_and_leaves_nothing_behind(module: Path, buil
     assert built.image.ref not in buildah(*running)
 
 
+def test_cm_verify_finds_the_answers_of_the_module_in_its_image(
+    module: Path, built: Report
+) -> None:
+    image = ["--container", built.image.ref, "--engine", "buildah", "--format", "json"]
+    command = [*CM, "verify", *image, "-C", str(module)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["same"], told["schema"]) == (True, [])
+    assert [each["milliseconds"].keys() for each in told["events"]] == [{"module", "image"}]
+
+
 def test_image_of_a_pipeline_keeps_every_rule_of_foundry(render: Render, containers: None) -> None:
     module = render(execution_mode="pipeline", python_version="3.13")
     ref = f"localhost/cm-test-pipeline-{os.getpid()}:1"
