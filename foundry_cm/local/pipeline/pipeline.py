@@ -31,6 +31,7 @@ from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import Faults
 from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_writable
+from foundry_cm.local.platform.ontologies.edits import forget as forget_edits
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
@@ -141,8 +142,13 @@ class LocalPipeline:
                 check_writable(resource.state(settings.root), settings.root)
             if settings.fresh:
                 Registry(settings.root, self.resources).forget()
+                forget_edits(settings.root)
             platform = create_platform(
-                settings.root, self.resources, access=self._tokens, faults=self.faults
+                settings.root,
+                self.resources,
+                access=self._tokens,
+                faults=self.faults,
+                keep_edits=True,
             )
         except OSError as error:
             raise cannot_write(error, settings.root) from None

@@ -8,11 +8,14 @@ from pathlib import Path
 from aiohttp import web
 
 from foundry_cm.local.platform.access import Handler, Tokens, guarded
+from foundry_cm.local.platform.data import RESERVED
 from foundry_cm.local.platform.datasets import routes as datasets
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import FAULTS, Faults, point_of
 from foundry_cm.local.platform.incidents import INCIDENTS, is_refusal
 from foundry_cm.local.platform.media import routes as media
+from foundry_cm.local.platform.ontologies import routes as ontologies
+from foundry_cm.local.platform.ontologies.store import ONTOLOGY, Ontology
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import Resource
 from foundry_cm.local.platform.streams import routes as streams
@@ -24,18 +27,27 @@ def create_platform(
     *,
     access: Tokens | None = None,
     faults: Faults | None = None,
+    keep_edits: bool = False,
 ) -> web.Application:
     """The platform API over the folders `data/` and `outputs/` below `root`.
 
     It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
     and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
+    `keep_edits`: the Ontology keeps what actions edited in earlier runs. Raises `CmError` for data that
+    cannot be used.
     """
     app = guarded(access or Tokens(), careful, faulty)
     app[REGISTRY] = Registry(root, resources)
     app[FAULTS] = faults or Faults()
-    for module in (datasets, streams, media):
+    app[ONTOLOGY] = None if _is_taken(app[REGISTRY]) else Ontology.read(root, keep=keep_edits)
+    for module in (datasets, streams, media, ontologies):
         app.add_routes(module.routes())
     return app
+
+
+def _is_taken(registry: Registry) -> bool:
+    """Whether a pipeline has a resource of its own where the objects of the Ontology would be."""
+    return any(each.alias == RESERVED for each in registry.resources)
 
 
 @web.middleware
