@@ -34,6 +34,8 @@ class Tokens:
     pipeline: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     clients: dict[str, str] = field(default_factory=dict, repr=False)
     issued: dict[str, float] = field(default_factory=dict, repr=False)
+    # What a token of OAuth may do, where its client did not ask for everything.
+    scopes: dict[str, set[str]] = field(default_factory=dict, repr=False)
 
     def rotate(self) -> str:
         """Make the pipeline's token invalid; gives the next one."""
@@ -46,11 +48,18 @@ class Tokens:
         self.clients[client_id] = secret
         return {"CLIENT_ID": client_id, "CLIENT_SECRET": secret}
 
-    def issue(self) -> str:
-        """A token that is good for a while."""
+    def issue(self, scope: str = "") -> str:
+        """A token that is good for a while, for the scopes that a client asks for; for all without one."""
         token = secrets.token_urlsafe(32)
         self.issued[token] = time.monotonic() + LIFETIME_SECONDS
+        if scope:
+            self.scopes[token] = set(scope.split())
         return token
+
+    def admits(self, header: str, scope: str) -> bool:
+        """Whether the token in a valid Authorization header has a scope."""
+        granted = self.scopes.get(header.partition(" ")[2])
+        return granted is None or scope in granted
 
     def valid(self, header: str) -> bool:
         """Whether an Authorization header lets a call in."""
@@ -112,6 +121,12 @@ async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
+def check_scope(request: web.Request, scope: str) -> None:
+    """Refuse a call whose token is not for that."""
+    if not request.app[TOKENS].admits(request.headers.get("Authorization", ""), scope):
+        raise ApiError("ApiUsageDenied", missingScope=scope)
+
+
 async def issue(request: web.Request) -> web.Response:
     """Answers a client-credentials grant (RFC 6749, section 4.4)."""
     form = await _form(request)
@@ -122,7 +137,7 @@ async def issue(request: web.Request) -> web.Response:
         return web.json_response({"error": "invalid_client"}, status=401)
     return web.json_response(
         {
-            "access_token": tokens.issue(),
+            "access_token": tokens.issue(form.get("scope", "")),
             "token_type": "bearer",
             "expires_in": LIFETIME_SECONDS,
             "scope": form.get("scope", ""),

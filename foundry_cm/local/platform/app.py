@@ -14,7 +14,10 @@ from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import FAULTS, Faults, point_of
 from foundry_cm.local.platform.incidents import INCIDENTS, is_refusal
 from foundry_cm.local.platform.media import routes as media
+from foundry_cm.local.platform.ontologies import action_routes as actions
 from foundry_cm.local.platform.ontologies import routes as ontologies
+from foundry_cm.local.platform.ontologies import set_routes as object_sets
+from foundry_cm.local.platform.ontologies.object_sets import ObjectSets
 from foundry_cm.local.platform.ontologies.store import ONTOLOGY, Ontology
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import Resource
@@ -40,7 +43,8 @@ def create_platform(
     app[REGISTRY] = Registry(root, resources)
     app[FAULTS] = faults or Faults()
     app[ONTOLOGY] = None if _is_taken(app[REGISTRY]) else Ontology.read(root, keep=keep_edits)
-    for module in (datasets, streams, media, ontologies):
+    app[object_sets.OBJECT_SETS] = ObjectSets()
+    for module in (datasets, streams, media, ontologies, object_sets, actions):
         app.add_routes(module.routes())
     return app
 

@@ -27,12 +27,14 @@ CODES = {
 }
 
 STATUSES = {
+    "ActionContainsDuplicateEdits": 409,
     "ActionTypeNotFound": 404,
     "ActionValidationFailed": 400,
     "AggregationAccuracyNotSupported": 400,
     "AggregationGroupCountExceededLimit": 400,
     "AggregationMetricNotSupported": 400,
     "ApiFeaturePreviewUsageOnly": 400,
+    "ApiUsageDenied": 403,
     "ApplyActionFailed": 400,
     "BranchAlreadyExists": 409,
     "BranchNotFound": 404,
@@ -82,6 +84,7 @@ STATUSES = {
     "MissingPostBody": 400,
     "MultipleGroupByOnFieldNotSupported": 400,
     "ObjectAlreadyExists": 409,
+    "ObjectEditMissingPrimaryKey": 400,
     "ObjectNotFound": 404,
     "ObjectSetNotFound": 404,
     "ObjectTypeNotFound": 404,

@@ -37,6 +37,7 @@ POINTS = (
     "publish",
     "records",
     "offsets",
+    "apply",
 )
 GRAMMAR = re.compile(
     r"(?P<kind>[a-z0-9-]+)(=(?P<value>[0-9.]+))?(@((?P<phase>before|mid|after)-)?(?P<point>[a-z]+))?"

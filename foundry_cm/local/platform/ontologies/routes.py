@@ -7,12 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
+from foundry_cm.local.platform.access import check_scope
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.ontologies import shapes
+from foundry_cm.local.platform.ontologies.aggregations import aggregate
 from foundry_cm.local.platform.ontologies.files import Properties
+from foundry_cm.local.platform.ontologies.filters import named_property, test_of
 from foundry_cm.local.platform.ontologies.schema import LinkSide, ObjectType
 from foundry_cm.local.platform.ontologies.store import ONTOLOGY, Ontology
-from foundry_cm.local.platform.requests import page, page_of
+from foundry_cm.local.platform.requests import json_body, page, page_of, preview
 
 BASE = "/api/v2/ontologies"
 ONE = f"{BASE}/{{ontology}}"
@@ -37,11 +40,17 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{OBJECTS}/{{key}}", get_object, name="read-object"),
         web.get(LINKS, list_linked_objects, name="list-linked"),
         web.get(f"{LINKS}/{{linked_key}}", get_linked_object, name="read-linked"),
+        web.get(f"{ONE}/fullMetadata", get_full_metadata),
+        web.get(f"{TYPE}/fullMetadata", get_type_metadata),
+        web.post(f"{OBJECTS}/search", search, name="list-found"),
+        web.post(f"{OBJECTS}/count", count, name="read-count"),
+        web.post(f"{OBJECTS}/aggregate", aggregate_objects, name="read-aggregate"),
     ]
 
 
 def ontology_of(request: web.Request) -> Ontology:
     """The Ontology that a call names, by its API name or its RID."""
+    check_scope(request, "api:ontologies-read")
     ontology, asked = request.app[ONTOLOGY], request.match_info["ontology"]
     if ontology is None or asked not in (ontology.schema.name, ontology.schema.rid):
         rid, name = (asked, None) if asked.startswith("ri.") else (None, asked)
@@ -69,6 +78,7 @@ def named_type(request: web.Request) -> tuple[Ontology, ObjectType]:
 
 async def list_ontologies(request: web.Request) -> web.Response:
     """The one Ontology, or none."""
+    check_scope(request, "api:ontologies-read")
     ontology = request.app[ONTOLOGY]
     return web.json_response({"data": [shapes.ontology(ontology.schema)] if ontology else []})
 
@@ -100,6 +110,44 @@ async def get_link_type(request: web.Request) -> web.Response:
     """One of these links."""
     ontology, kind = named_type(request)
     return web.json_response(shapes.link_side(ontology.link(kind.name, request.match_info["link"])))
+
+
+def _metadata(ontology: Ontology, kind: ObjectType) -> dict[str, Any]:
+    sides = ontology.schema.links[kind.name].values()
+    return {
+        "objectType": shapes.object_type(kind),
+        "linkTypes": [shapes.link_side(side) for side in sides],
+        "implementsInterfaces": [],
+        "implementsInterfaces2": {},
+        "sharedPropertyTypeMapping": {},
+    }
+
+
+async def get_type_metadata(request: web.Request) -> web.Response:
+    """One object type with its links."""
+    preview(request)
+    return web.json_response(_metadata(*named_type(request)))
+
+
+async def get_full_metadata(request: web.Request) -> web.Response:
+    """All types at once."""
+    preview(request)
+    ontology = ontology_of(request)
+    schema = ontology.schema
+    empty = ("queryTypes", "interfaceTypes", "sharedPropertyTypes", "valueTypes")
+    return web.json_response(
+        {
+            "ontology": shapes.ontology(schema),
+            "objectTypes": {
+                name: _metadata(ontology, kind) for name, kind in schema.objects.items()
+            },
+            "actionTypes": {
+                name: shapes.action_type(action, schema) for name, action in schema.actions.items()
+            },
+            "actionTypesFullMetadata": {},
+            **{name: {} for name in empty},
+        }
+    )
 
 
 # Objects.
@@ -181,6 +229,63 @@ async def get_object(request: web.Request) -> web.Response:
     ontology, kind = named_type(request)
     show = shower(request, kind)
     return web.json_response(show(ontology.find(kind, request.match_info["key"])))
+
+
+# Questions.
+
+
+def body_select(kind: ObjectType, body: dict[str, Any]) -> list[str] | None:
+    """The properties that a body asks for by `select`, or by `selectV2`."""
+    asked, identifiers = body.get("select") or [], body.get("selectV2") or []
+    if not isinstance(asked, list) or not isinstance(identifiers, list):
+        raise ApiError("InvalidRequestBody")
+    names = [named_property(kind, {"propertyIdentifier": each}) for each in identifiers]
+    return checked_select(kind, [*map(str, asked), *names])
+
+
+def found_page(kind: ObjectType, objects: list[Properties], body: dict[str, Any]) -> web.Response:
+    """A page of what was found, ordered and shown as a body asks for it."""
+    select, without_rid = body_select(kind, body), body.get("excludeRid") is True
+    objects = ordered(kind, objects, _body_order(body.get("orderBy")))
+    shown = objects_page(
+        body, objects, lambda each: shapes.shown(kind, each, select, without_rid=without_rid)
+    )
+    return web.json_response(shown)
+
+
+def _body_order(asked: Any) -> list[tuple[str, bool]]:
+    if asked is None:
+        return []
+    fields = asked.get("fields", []) if isinstance(asked, dict) else None
+    if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
+        raise ApiError("InvalidRequestBody")
+    if asked.get("orderType") not in (None, "fields", "relevance"):
+        raise ApiError("InvalidOrderType", orderType=str(asked["orderType"]))
+    return [(str(each.get("field")), ascending(each.get("direction"))) for each in fields]
+
+
+async def search(request: web.Request) -> web.Response:
+    """The objects of a type that a query lets pass."""
+    ontology, kind = named_type(request)
+    body = await json_body(request)
+    test = test_of(kind, body.get("where"))
+    return found_page(kind, [each for each in ontology.objects(kind).values() if test(each)], body)
+
+
+async def count(request: web.Request) -> web.Response:
+    """How many objects a type has."""
+    preview(request)
+    ontology, kind = named_type(request)
+    return web.json_response({"count": len(ontology.objects(kind))})
+
+
+async def aggregate_objects(request: web.Request) -> web.Response:
+    """Counts and other metrics of the objects of a type."""
+    ontology, kind = named_type(request)
+    body = await json_body(request)
+    test = test_of(kind, body.get("where"))
+    objects = (each for each in ontology.objects(kind).values() if test(each))
+    return web.json_response(aggregate(kind, objects, body))
 
 
 # Links.

@@ -102,7 +102,7 @@ def action_type(action: ActionType, schema: Schema) -> dict[str, Any]:
             "parameters": {
                 name: {
                     "displayName": name,
-                    "dataType": _parameter_type(each),
+                    "dataType": parameter_type(each),
                     "required": each.required,
                 }
                 for name, each in action.parameters.items()
@@ -112,7 +112,8 @@ def action_type(action: ActionType, schema: Schema) -> dict[str, Any]:
     )
 
 
-def _parameter_type(parameter: Parameter) -> dict[str, Any]:
+def parameter_type(parameter: Parameter) -> dict[str, Any]:
+    """The type of a parameter."""
     name = parameter.object_type
     shown: dict[str, Any]
     if parameter.kind is not None:

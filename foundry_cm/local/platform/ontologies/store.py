@@ -99,7 +99,7 @@ class Ontology:
         except ValueError:
             raise ApiError(
                 "InvalidPropertyValue",
-                propertyBaseType=kind.key_type.name.capitalize(),
+                propertyBaseType=kind.key_type.api_name,
                 property=kind.primary_key,
                 propertyValue=text,
             ) from None

@@ -52,6 +52,13 @@ class ValueType:
         return ValueType(self.name)
 
     @property
+    def api_name(self) -> str:
+        """As the errors of the API name it, such as `Array<String>`."""
+        if self.is_list:
+            return f"Array<{self.item.api_name}>"
+        return "LocalDate" if self.name == "date" else self.name.capitalize()
+
+    @property
     def said(self) -> str:
         """In plain words, for whoever wrote something else."""
         if self.is_list:
