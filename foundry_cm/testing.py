@@ -244,6 +244,7 @@ class Pipeline:
             command=project.command(),
             folder=self.folder,
             passed=project.env,
+            scratch=project.scratch,
             root=self.root,
             **chosen,
         )

@@ -111,6 +111,7 @@ class LocalFoundry:
 
     async def _start(self) -> None:
         credentials = self.tokens.register() if self.settings.application else {}
+        credentials |= self.tokens.share() if self.settings.scratch else {}
         platform = self._platform()
         mounts = self._site.open()
         await self._listen()

@@ -43,6 +43,7 @@ class Settings(Run):
             "timeout_seconds": project.timeout_seconds,
             "application": project.application,
             "data": project.data,
+            "scratch": project.scratch,
             "passed": project.env,
         }
         return cls(**(asked | chosen))

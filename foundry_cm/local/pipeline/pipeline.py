@@ -92,6 +92,7 @@ class LocalPipeline:
         self.address = ""
         self.ended = False
         self._tokens = Tokens()
+        self._shared = self._tokens.share() if settings.scratch else {}
         self.faults = Faults(settings.faults)
         self.faults.on_kill = self._kill
         self.faults.on_expire = self._expire
@@ -177,6 +178,7 @@ class LocalPipeline:
             aliases=self.registry.alias_map(),
             authorities=self._authorities,
         )
+        variables |= self._shared
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
         self._replica = self._site.start_replica(
             variables, self._died, on_start=self.registry.activity.news

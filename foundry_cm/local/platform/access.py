@@ -15,6 +15,7 @@ from aiohttp import web
 
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.incidents import INCIDENTS, Incidents, unknown_route
+from foundry_cm.local.platform.scratch import routes as scratch
 
 LIFETIME_SECONDS = 3600
 UPLOAD_LIMIT_BYTES = 1 << 34
@@ -34,6 +35,8 @@ class Tokens:
     pipeline: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     clients: dict[str, str] = field(default_factory=dict, repr=False)
     issued: dict[str, float] = field(default_factory=dict, repr=False)
+    # In SCRATCH_TOKEN, for a module that has scratch.
+    scratch: str = field(default="", repr=False)
     # What a token of OAuth may do, where its client did not ask for everything.
     scopes: dict[str, set[str]] = field(default_factory=dict, repr=False)
 
@@ -47,6 +50,11 @@ class Tokens:
         client_id, secret = uuid.uuid4().hex, secrets.token_urlsafe(32)
         self.clients[client_id] = secret
         return {"CLIENT_ID": client_id, "CLIENT_SECRET": secret}
+
+    def share(self) -> dict[str, str]:
+        """Give a module scratch; gives the variable that lets its replicas in."""
+        self.scratch = secrets.token_urlsafe(32)
+        return {"SCRATCH_TOKEN": self.scratch}
 
     def issue(self, scope: str = "") -> str:
         """A token that is good for a while, for the scopes that a client asks for; for all without one."""
@@ -80,7 +88,7 @@ TOKENS = web.AppKey("tokens", Tokens)
 
 
 def guarded(tokens: Tokens, *further: Any) -> web.Application:
-    """An API that lets in who has a token; by itself it has the OAuth endpoints and nothing else.
+    """An API that lets in who has a token; by itself it has the OAuth endpoints, and scratch where it is on.
 
     So it is the platform of a module without permissions. `further` are more middlewares.
     """
@@ -90,6 +98,9 @@ def guarded(tokens: Tokens, *further: Any) -> web.Application:
     app[INCIDENTS] = Incidents()
     app.router.add_post("/multipass/api/oauth2/token", issue)
     app.router.add_post("/multipass/api/oauth2/revoke_token", revoke)
+    if tokens.scratch:
+        app[scratch.SHARED] = scratch.Shared(tokens.scratch)
+        app.add_routes(scratch.routes())
     return app
 
 
@@ -113,9 +124,11 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses a call without a valid token; the OAuth endpoints check their own secret."""
-    open_to_all = request.path.startswith("/multipass/")
-    if not open_to_all and not request.app[TOKENS].valid(request.headers.get("Authorization", "")):
+    """Refuses a call without a valid token; the OAuth endpoints and scratch check secrets of their own."""
+    checked_there = request.path.startswith(("/multipass/", f"{scratch.PREFIX}/"))
+    if not checked_there and not request.app[TOKENS].valid(
+        request.headers.get("Authorization", "")
+    ):
         name = "InvalidCredentials" if "Authorization" in request.headers else "MissingCredentials"
         raise ApiError(name, status=401)
     return await handler(request)
