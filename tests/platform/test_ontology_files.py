@@ -118,7 +118,7 @@ def test_schema_that_cannot_be_used(
         ("[1]", "That line is no JSON object", "Write one object in each line."),
         ('{"id": 4, "stauts": "x"}', 'Ticket has no property "stauts"', 'Did you mean "status"?'),
         ('{"subject": "x"}', "id, the primary key, is missing", 'Write, for example: "id": ...'),
-        ('{"id": 1}', "There is another Ticket with the primary key 1", None),
+        ('{"id": 1}', "There is another Ticket with that primary key", None),
         ('{"id": "4"}', "id has to be a whole number of 32 bits", None),
         ('{"id": 2147483648}', "id has to be a whole number of 32 bits", None),
         ('{"id": 4, "points": NaN}', "points has to be a number", None),

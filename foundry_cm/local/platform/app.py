@@ -18,7 +18,7 @@ from foundry_cm.local.platform.ontologies import action_routes as actions
 from foundry_cm.local.platform.ontologies import routes as ontologies
 from foundry_cm.local.platform.ontologies import set_routes as object_sets
 from foundry_cm.local.platform.ontologies.object_sets import ObjectSets
-from foundry_cm.local.platform.ontologies.store import ONTOLOGY, Ontology
+from foundry_cm.local.platform.ontologies.store import Ontology
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.resources import Resource
 from foundry_cm.local.platform.streams import routes as streams
@@ -40,9 +40,10 @@ def create_platform(
     cannot be used.
     """
     app = guarded(access or Tokens(), careful, faulty)
-    app[REGISTRY] = Registry(root, resources)
+    registry = app[REGISTRY] = Registry(root, resources)
+    if not _is_taken(registry):
+        registry.ontology = Ontology.read(root, keep=keep_edits)
     app[FAULTS] = faults or Faults()
-    app[ONTOLOGY] = None if _is_taken(app[REGISTRY]) else Ontology.read(root, keep=keep_edits)
     app[object_sets.OBJECT_SETS] = ObjectSets()
     for module in (datasets, streams, media, ontologies, object_sets, actions):
         app.add_routes(module.routes())

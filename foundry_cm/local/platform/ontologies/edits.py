@@ -15,7 +15,6 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.platform.ontologies.files import Pairs, Properties
 from foundry_cm.local.platform.ontologies.schema import CODE, LinkSide, ObjectType, Schema
 from foundry_cm.local.platform.ontologies.values import parse, render
-from foundry_cm.local.platform.resources import remove_file
 from foundry_cm.module.files import check_no_link
 
 FILE = Path("outputs") / "ontology" / "edits.jsonl"
@@ -69,16 +68,25 @@ class Edits:
     objects: dict[str, dict[Any, Properties | None]] = field(init=False)
     links: dict[tuple[str, str], tuple[Pairs, Pairs]] = field(init=False)
     # How many actions were applied; what is made up for an object follows from it.
-    count: int = field(default=0, init=False)
+    count: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.objects = {name: {} for name in self.schema.objects}
-        self.links = {(side.of, side.link): ({}, {}) for side in self.schema.joined}
         check_no_link(self.root, self.root / FILE)
         if self.keep:
+            self._clear()
             self._read()
         else:
-            forget(self.root)
+            self.forget()
+
+    def _clear(self) -> None:
+        self.objects = {name: {} for name in self.schema.objects}
+        self.links = {(side.of, side.link): ({}, {}) for side in self.schema.joined}
+        self.count = 0
+
+    def forget(self) -> None:
+        """Begin again: objects are what the files say."""
+        self._clear()
+        forget(self.root)
 
     def apply(self, edit: Edit) -> None:
         """Take one edit into the state."""
@@ -141,5 +149,6 @@ class Edits:
 
 
 def forget(root: Path) -> None:
-    """Remove what was written down."""
-    remove_file(root / FILE, root)
+    """Remove what was written down; its folder stays, for another run may be writing to it."""
+    check_no_link(root, root / FILE)
+    (root / FILE).unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def read_objects(root: Path, kind: ObjectType) -> Objects:
             fix = f'Write, for example: "{kind.primary_key}": ...'
             raise _wrong(f"{kind.primary_key}, the primary key, is missing", where, fix)
         if key in objects:
-            raise _wrong(f"There is another {kind.name} with the primary key {key}", where)
+            raise _wrong(f"There is another {kind.name} with that primary key", where)
         objects[key] = found
     return objects
 

@@ -14,7 +14,8 @@ from foundry_cm.local.platform.ontologies.aggregations import aggregate
 from foundry_cm.local.platform.ontologies.files import Properties
 from foundry_cm.local.platform.ontologies.filters import named_property, test_of
 from foundry_cm.local.platform.ontologies.schema import LinkSide, ObjectType
-from foundry_cm.local.platform.ontologies.store import ONTOLOGY, Ontology
+from foundry_cm.local.platform.ontologies.store import Ontology
+from foundry_cm.local.platform.registry import REGISTRY
 from foundry_cm.local.platform.requests import json_body, page, page_of, preview
 
 BASE = "/api/v2/ontologies"
@@ -51,7 +52,7 @@ def routes() -> list[web.RouteDef]:
 def ontology_of(request: web.Request) -> Ontology:
     """The Ontology that a call names, by its API name or its RID."""
     check_scope(request, "api:ontologies-read")
-    ontology, asked = request.app[ONTOLOGY], request.match_info["ontology"]
+    ontology, asked = request.app[REGISTRY].ontology, request.match_info["ontology"]
     if ontology is None or asked not in (ontology.schema.name, ontology.schema.rid):
         rid, name = (asked, None) if asked.startswith("ri.") else (None, asked)
         raise ApiError("OntologyNotFound", ontologyRid=rid, apiName=name)
@@ -79,7 +80,7 @@ def named_type(request: web.Request) -> tuple[Ontology, ObjectType]:
 async def list_ontologies(request: web.Request) -> web.Response:
     """The one Ontology, or none."""
     check_scope(request, "api:ontologies-read")
-    ontology = request.app[ONTOLOGY]
+    ontology = request.app[REGISTRY].ontology
     return web.json_response({"data": [shapes.ontology(ontology.schema)] if ontology else []})
 
 

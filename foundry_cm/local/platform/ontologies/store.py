@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiohttp import web
-
 from foundry_cm.errors import CmError
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.ontologies.edits import Edits
@@ -23,7 +21,7 @@ from foundry_cm.local.platform.ontologies.files import (
     read_objects,
 )
 from foundry_cm.local.platform.ontologies.schema import LinkSide, ObjectType, Schema, read_schema
-from foundry_cm.local.platform.ontologies.values import ValueType, parse, render
+from foundry_cm.local.platform.ontologies.values import parse, render
 
 T = TypeVar("T")
 
@@ -63,6 +61,16 @@ class Ontology:
         for reader in (*ontology.readers.values(), *ontology._links.values()):
             reader()
         return ontology
+
+    def described(self) -> dict[str, Any]:
+        """What is in it, for a person who runs the module."""
+        types = self.schema.objects
+        return {
+            "name": self.schema.name,
+            "rid": self.schema.rid,
+            "objects": {name: len(self.objects(kind)) for name, kind in types.items()},
+            "actions": list(self.schema.actions),
+        }
 
     # Types.
 
@@ -112,6 +120,14 @@ class Ontology:
             shown = {kind.primary_key: render(kind.key_type, key)}
             raise ApiError("ObjectNotFound", objectType=kind.name, primaryKey=shown)
         return found
+
+    def written(self, kind: ObjectType) -> list[Properties]:
+        """Every object of a type, with its properties as the API writes them."""
+        types = kind.properties
+        return [
+            {name: render(types[name], value) for name, value in found.items()}
+            for found in self.objects(kind).values()
+        ]
 
     # Links.
 
@@ -165,8 +181,3 @@ def _told(read: Callable[[], T]) -> T:
         raise ApiError(
             "MalformedObject", status=400, message=error.what, where=error.where
         ) from None
-
-
-ONTOLOGY = web.AppKey[Ontology | None]("ontology")
-
-__all__ = ["ONTOLOGY", "Ontology", "ValueType"]
