@@ -13,6 +13,7 @@ from jinja2 import Environment, meta, nodes
 
 from foundry_cm.local import panel
 from foundry_cm.local.function import foundry, server
+from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
 
 ROOT = Path(__file__).parent.parent
@@ -157,11 +158,13 @@ def traps_table(traps: str) -> str:
 
 def routes_table() -> str:
     """Each route of the local Foundry, up to its first name, with the module that answers."""
+    tokens = Tokens()
+    tokens.share()
     with TemporaryDirectory() as folder:
         # The routes are known before there is anything to serve.
         apps = [
             server.create_app(cast(server.Runtime, None)),
-            create_platform(Path(folder), []),
+            create_platform(Path(folder), [], access=tokens),
             panel.create_app(cast(foundry.LocalFoundry, None)),
         ]
     found: dict[str, set[str]] = defaultdict(set)

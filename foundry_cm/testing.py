@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
     from foundry_cm.local.pipeline import pipeline as pipelines
+    from foundry_cm.local.platform.ontologies.store import Ontology
 
 
 # What a module of the template says to its caller, and prints with the traceback.
@@ -109,6 +110,22 @@ class Foundry:
         found = registry.media_set(self.data[media_set]).items()
         return {item.path: rid for rid, item in found.items()}
 
+    def objects(self, object_type: str) -> list[dict[str, Any]]:
+        """The objects of a type in `data/ontology/`, as the actions of the module have left them."""
+        return _objects(self._ontology(), object_type)
+
+    def forget_edits(self) -> None:
+        """Undo what actions have edited: the next test finds the objects as the files have them."""
+        self._run(_soon(self._ontology().edits.forget))
+
+    def _ontology(self) -> Ontology:
+        registry = self.local.registry
+        if registry is None:
+            raise RuntimeError("The module has no application permissions: it sees no Ontology")
+        if registry.ontology is None:
+            raise LookupError("There is no data/ontology/schema.toml")
+        return registry.ontology
+
     @property
     def warnings(self) -> list[str]:
         """What the local Foundry noticed about the declared functions."""
@@ -153,6 +170,19 @@ class Foundry:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _soon(call: Callable[[], None]) -> None:
+    call()
+
+
+def _objects(ontology: Ontology, object_type: str) -> list[dict[str, Any]]:
+    types = ontology.schema.objects
+    if object_type not in types:
+        raise LookupError(
+            f'There is no object type "{object_type}". {near_miss(object_type, types)}'
+        )
+    return ontology.written(types[object_type])
 
 
 def told(error: CmError) -> str:
@@ -252,6 +282,7 @@ class Pipeline:
             command=project.command(),
             folder=self.folder,
             passed=project.env,
+            scratch=project.scratch,
             root=self.root,
             **chosen,
         )
@@ -264,6 +295,15 @@ class Pipeline:
         files = (path for path in sorted(folder.rglob("*")) if path.is_file())
         shown = (path for path in files if not hidden(str(path.relative_to(folder))))
         return [row for path in shown for row in read(path).to_pylist()]
+
+    def objects(self, object_type: str) -> list[dict[str, Any]]:
+        """The objects of a type in `data/ontology/`, as the actions of all runs have left them."""
+        from foundry_cm.local.platform.ontologies.store import Ontology
+
+        ontology = Ontology.read(self.root, keep=True)
+        if ontology is None:
+            raise LookupError("There is no data/ontology/schema.toml")
+        return _objects(ontology, object_type)
 
     async def _run(self, settings: pipelines.Settings, timeout: float) -> PipelineRun:
         from foundry_cm.local.pipeline.pipeline import LocalPipeline

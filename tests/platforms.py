@@ -83,7 +83,9 @@ def running_platform(
     root: Path, resources: Iterable[Resource], faults: Iterable[str] = ()
 ) -> Iterator[LocalPlatform]:
     """Serve the data below a folder until the block ends; `sources.local.toml` there is mounted too."""
-    app = create_platform(root, resources, faults=Faults(faults))
+    tokens = Tokens()
+    scratch = tokens.share()
+    app = create_platform(root, resources, access=tokens, faults=Faults(faults))
     site = Site(Run(command=[], folder=root), Reporter())
     mounts = site.open()
     loop = asyncio.new_event_loop()
@@ -93,9 +95,9 @@ def running_platform(
         host = asyncio.run_coroutine_threadsafe(site.listen(app), loop).result(10)
         aliases = app[REGISTRY].alias_map()
         environment = pipeline_environment(
-            mounts, platform=host, token=app[TOKENS].pipeline, aliases=aliases
+            mounts, platform=host, token=tokens.pipeline, aliases=aliases
         )
-        yield LocalPlatform(root, host, app, mounts, environment | app[TOKENS].register())
+        yield LocalPlatform(root, host, app, mounts, environment | tokens.register() | scratch)
     finally:
         asyncio.run_coroutine_threadsafe(site.close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

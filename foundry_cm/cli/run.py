@@ -88,6 +88,7 @@ def run(
         command=project.command(command or [], verb="run"),
         folder=project.folder,
         passed=project.env,
+        scratch=project.scratch,
         root=project.folder,
         faults=fault or [],
         of_build=build,

@@ -162,6 +162,7 @@ def _service_discovery(address: str, proxies: Sequence[str]) -> str:
         "stream_proxy": "/stream-proxy/api",
         "multipass": "/multipass/api",
         "foundry_mio": "/mio/api",
+        "contour_backend_multiplexer": "/contour-backend-multiplexer/api",
     }
     lines = [f'{name}: ["https://{address}{path}"]\n' for name, path in services.items()]
     return "".join(lines) + f"on_prem_proxy: {json.dumps(list(proxies))}\n"

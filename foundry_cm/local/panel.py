@@ -7,6 +7,7 @@ import hmac
 import json
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry
 from foundry_cm.local.function.payloads import Event, event_too_large
 from foundry_cm.local.function.server import send_json
+from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.site import LOG, LOOPBACK, bind
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -67,8 +69,14 @@ def create_app(
             return _failure(error)
 
     async def data(_request: web.Request) -> web.StreamResponse:
-        catalogue = foundry.registry.catalogue() if foundry.registry else []
-        return web.json_response({"data": catalogue})
+        registry = foundry.registry
+        found: dict[str, Any] = {"data": registry.catalogue() if registry else []}
+        if registry and registry.ontology:
+            try:
+                found["ontology"] = registry.ontology.described()
+            except ApiError as error:
+                return error.response()
+        return web.json_response(found)
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return web.json_response(

@@ -65,6 +65,8 @@ class Run:
     remote: Mapping[str, str] = field(default_factory=dict)
     # The name under which the module reaches this machine's loopback: another one in some containers.
     host: str = "localhost"
+    # Whether its replicas share a cache and locks: in Foundry a feature that is on or off for a module.
+    scratch: bool = False
     # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
     launch: Callable[[int, dict[str, str], Path], Launch] | None = None
 

@@ -60,6 +60,8 @@ class Settings(Record, frozen=True, kw_only=True):
     permissions: Literal["none", "application"] = "none"
     # Of the image; else its base image tells it.
     python: Annotated[str, Meta(pattern=r"^(3\.\d+)?$")] = ""
+    # Whether the replicas share a cache and locks.
+    scratch: bool = False
     timeout_seconds: Amount = 300
     # Read further where weights are wanted.
     weights: dict[str, Any] = field(default_factory=dict)
@@ -152,6 +154,11 @@ class Project:
     def application(self) -> bool:
         """Whether it has application permissions: a service user of its own on the platform."""
         return self.settings.permissions == "application"
+
+    @property
+    def scratch(self) -> bool:
+        """Whether its replicas share a cache and locks, as where the feature is on for it in Foundry."""
+        return self.settings.scratch
 
     @property
     def env(self) -> tuple[str, ...]:

@@ -343,3 +343,55 @@ def test_no_call_in_flight_is_lost_at_sigterm(render: Render, tmp_path: Path) ->
             assert [call.result()["text"] for call in calls] == [str(n) for n in range(200)]
     assert "Connection pool is full" not in foundry.output
     assert foundry.output.count("Stopping on SIGTERM") >= 4
+
+
+def test_replicas_share_what_is_in_scratch(serve: Serve, tmp_path: Path) -> None:
+    body = """
+    from scratch import DistributedCache, DistributedLock
+
+    @function
+    def count(context, event: Payload) -> int:
+        while not (lock := DistributedLock().try_lock("count")):
+            time.sleep(0.01)
+        with lock:
+            cache = DistributedCache()
+            seen = int(cache.get("seen") or 0) + 1
+            cache.put("seen", str(seen))
+        return seen
+    """
+    with serve(body, replicas=2, scratch=True) as foundry:
+        results = [foundry.call("count", {"text": ""}) for _ in range(4)]
+        assert results == [1, 2, 3, 4]
+    with serve(body) as foundry, pytest.raises(CallFailed, match="Scratch cache is not enabled"):
+        foundry.call("count", {"text": ""})
+
+
+def test_ontology_edits_pass_through_with_their_provenance(serve: Serve) -> None:
+    body = """
+    from typing import Union
+
+    class AddObject: pass
+    class ModifyObject: pass
+    class DeleteObject: pass
+    class AddLink: pass
+    class RemoveLink: pass
+
+    class Ticket:
+        @staticmethod
+        def api_name():
+            return "Ticket"
+
+    Edit = Union[AddObject, ModifyObject, DeleteObject, AddLink, RemoveLink]
+
+    @function(edits=[Ticket])
+    def close(context, event: Payload) -> list[Edit]:
+        return [{"type": "modifyObject", "modifyObject": {"status": event.text}}]
+    """
+    with serve(body) as foundry:
+        close = foundry.functions["close"]
+        assert close.signature() == "close(text: string) -> list[ontologyEdit]"
+        # The ids of the types are known to Foundry's static inference alone.
+        assert close.schema["ontologyProvenance"] == {"editedObjects": {}, "editedLinks": {}}
+        assert foundry.warnings == []
+        edit = {"type": "modifyObject", "modifyObject": {"status": "closed"}}
+        assert foundry.call("close", {"text": "closed"}) == [edit]

@@ -114,6 +114,7 @@ class LocalFoundry:
 
     async def _start(self) -> None:
         credentials = self.tokens.register() if self.settings.application else {}
+        credentials |= self.tokens.share() if self.settings.scratch else {}
         app, self.registry = platform_of(self.settings, self.tokens, self)
         self.queries: Queries = app[QUERIES]
         mounts = self._site.open()

@@ -48,6 +48,7 @@ class Settings(Run):
             "application": project.application,
             "data": project.data,
             "api_names": project.api_names,
+            "scratch": project.scratch,
             "passed": project.env,
         }
         return cls(**(asked | chosen))

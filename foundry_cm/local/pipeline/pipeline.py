@@ -31,6 +31,7 @@ from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import Faults
 from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_writable
+from foundry_cm.local.platform.ontologies.edits import forget as forget_edits
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.relay import RELAY, Relay
 from foundry_cm.local.platform.remote import declared_remote
@@ -93,6 +94,7 @@ class LocalPipeline:
         self.address = ""
         self.ended = False
         self._tokens = Tokens()
+        self._shared = self._tokens.share() if settings.scratch else {}
         self.faults = Faults(settings.faults)
         self.faults.on_kill = self._kill
         self.faults.on_expire = self._expire
@@ -148,8 +150,13 @@ class LocalPipeline:
                 check_writable(resource.state(settings.root), settings.root)
             if settings.fresh:
                 Registry(settings.root, self.resources).forget()
+                forget_edits(settings.root)
             platform = create_platform(
-                settings.root, self.resources, access=self._tokens, faults=self.faults
+                settings.root,
+                self.resources,
+                access=self._tokens,
+                faults=self.faults,
+                keep_edits=True,
             )
         except OSError as error:
             raise cannot_write(error, settings.root) from None
@@ -180,6 +187,7 @@ class LocalPipeline:
             aliases=self.registry.alias_map(),
             authorities=self._authorities,
         )
+        variables |= self._shared
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)
         self._replica = self._site.start_replica(
             variables, self._died, on_start=self.registry.activity.news

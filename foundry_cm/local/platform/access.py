@@ -15,6 +15,7 @@ from aiohttp import web
 
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.incidents import INCIDENTS, Incidents, unknown_route
+from foundry_cm.local.platform.scratch import routes as scratch
 
 LIFETIME_SECONDS = 3600
 UPLOAD_LIMIT_BYTES = 1 << 34
@@ -36,6 +37,10 @@ class Tokens:
     clients: dict[str, str] = field(default_factory=dict, repr=False)
     issued: dict[str, float] = field(default_factory=dict, repr=False)
     users: dict[str, str] = field(default_factory=dict, repr=False)
+    # In SCRATCH_TOKEN, for a module that has scratch.
+    scratch: str = field(default="", repr=False)
+    # What a token of OAuth may do, where its client did not ask for everything.
+    scopes: dict[str, set[str]] = field(default_factory=dict, repr=False)
 
     def rotate(self) -> str:
         """Make the pipeline's token invalid; gives the next one."""
@@ -48,10 +53,17 @@ class Tokens:
         self.clients[client_id] = secret
         return {"CLIENT_ID": client_id, "CLIENT_SECRET": secret}
 
-    def issue(self) -> str:
-        """A token that is good for a while."""
+    def share(self) -> dict[str, str]:
+        """Give a module scratch; gives the variable that lets its replicas in."""
+        self.scratch = secrets.token_urlsafe(32)
+        return {"SCRATCH_TOKEN": self.scratch}
+
+    def issue(self, scope: str = "") -> str:
+        """A token that is good for a while, for the scopes that a client asks for; for all without one."""
         token = secrets.token_urlsafe(32)
         self.issued[token] = time.monotonic() + LIFETIME_SECONDS
+        if scope:
+            self.scopes[token] = set(scope.split())
         return token
 
     def of_user(self, user: str) -> str:
@@ -60,6 +72,11 @@ class Tokens:
         if not self.valid(f"Bearer {token}"):
             token = self.users[user] = self.issue()
         return token
+
+    def admits(self, header: str, scope: str) -> bool:
+        """Whether the token in a valid Authorization header has a scope."""
+        granted = self.scopes.get(header.partition(" ")[2])
+        return granted is None or scope in granted
 
     def valid(self, header: str) -> bool:
         """Whether an Authorization header lets a call in."""
@@ -84,7 +101,7 @@ TOKENS = web.AppKey("tokens", Tokens)
 
 
 def guarded(tokens: Tokens, *further: Any) -> web.Application:
-    """An API that lets in who has a token; by itself it has the OAuth endpoints and nothing else.
+    """An API that lets in who has a token; by itself it has the OAuth endpoints, and scratch where it is on.
 
     So it is the platform of a module without permissions. `further` are more middlewares.
     """
@@ -94,6 +111,9 @@ def guarded(tokens: Tokens, *further: Any) -> web.Application:
     app[INCIDENTS] = Incidents()
     app.router.add_post("/multipass/api/oauth2/token", issue)
     app.router.add_post("/multipass/api/oauth2/revoke_token", revoke)
+    if tokens.scratch:
+        app[scratch.SHARED] = scratch.Shared(tokens.scratch)
+        app.add_routes(scratch.routes())
     return app
 
 
@@ -117,12 +137,20 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def bearer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses a call without a valid token; the OAuth endpoints check their own secret."""
-    open_to_all = request.path.startswith("/multipass/")
-    if not open_to_all and not request.app[TOKENS].valid(request.headers.get("Authorization", "")):
+    """Refuses a call without a valid token; the OAuth endpoints and scratch check secrets of their own."""
+    checked_there = request.path.startswith(("/multipass/", f"{scratch.PREFIX}/"))
+    if not checked_there and not request.app[TOKENS].valid(
+        request.headers.get("Authorization", "")
+    ):
         name = "InvalidCredentials" if "Authorization" in request.headers else "MissingCredentials"
         raise ApiError(name, status=401)
     return await handler(request)
+
+
+def check_scope(request: web.Request, scope: str) -> None:
+    """Refuse a call whose token is not for that."""
+    if not request.app[TOKENS].admits(request.headers.get("Authorization", ""), scope):
+        raise ApiError("ApiUsageDenied", missingScope=scope)
 
 
 async def issue(request: web.Request) -> web.Response:
@@ -135,7 +163,7 @@ async def issue(request: web.Request) -> web.Response:
         return web.json_response({"error": "invalid_client"}, status=401)
     return web.json_response(
         {
-            "access_token": tokens.issue(),
+            "access_token": tokens.issue(form.get("scope", "")),
             "token_type": "bearer",
             "expires_in": LIFETIME_SECONDS,
             "scope": form.get("scope", ""),

@@ -9,11 +9,17 @@ from aiohttp import web
 
 from foundry_cm.enrollment.person import Person
 from foundry_cm.local.platform.access import Handler, Tokens, guarded
+from foundry_cm.local.platform.data import RESERVED
 from foundry_cm.local.platform.datasets import routes as datasets
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.faults import FAULTS, Faults, point_of
 from foundry_cm.local.platform.incidents import INCIDENTS, is_refusal
 from foundry_cm.local.platform.media import routes as media
+from foundry_cm.local.platform.ontologies import action_routes as actions
+from foundry_cm.local.platform.ontologies import routes as ontologies
+from foundry_cm.local.platform.ontologies import set_routes as object_sets
+from foundry_cm.local.platform.ontologies.object_sets import ObjectSets
+from foundry_cm.local.platform.ontologies.store import Ontology
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.relay import RELAY, Relay, relayed
 from foundry_cm.local.platform.resources import Resource
@@ -26,22 +32,33 @@ def create_platform(
     *,
     access: Tokens | None = None,
     faults: Faults | None = None,
+    keep_edits: bool = False,
 ) -> web.Application:
     """The platform API over the folders `data/` and `outputs/` below `root`.
 
     It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
     and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
+    `keep_edits`: the Ontology keeps what actions edited in earlier runs. Raises `CmError` for data that
+    cannot be used.
     """
     resources = list(resources)
     app = guarded(access or Tokens(), careful, faulty, relayed)
-    app[REGISTRY] = Registry(root, resources)
+    registry = app[REGISTRY] = Registry(root, resources)
+    if not _is_taken(registry):
+        registry.ontology = Ontology.read(root, keep=keep_edits)
     if remote := {each.remote: each for each in resources if each.remote}:
         app[RELAY] = Relay(Person.at_this_shell("--remote"), remote)
         app.cleanup_ctx.append(app[RELAY].opened)
     app[FAULTS] = faults or Faults()
-    for module in (datasets, streams, media):
+    app[object_sets.OBJECT_SETS] = ObjectSets()
+    for module in (datasets, streams, media, ontologies, object_sets, actions):
         app.add_routes(module.routes())
     return app
+
+
+def _is_taken(registry: Registry) -> bool:
+    """Whether a pipeline has a resource of its own where the objects of the Ontology would be."""
+    return any(each.alias == RESERVED for each in registry.resources)
 
 
 @web.middleware

@@ -37,6 +37,9 @@ POINTS = (
     "publish",
     "records",
     "offsets",
+    "apply",
+    "cache",
+    "lock",
 )
 GRAMMAR = re.compile(
     r"(?P<kind>[a-z0-9-]+)(=(?P<value>[0-9.]+))?(@((?P<phase>before|mid|after)-)?(?P<point>[a-z]+))?"

@@ -14,12 +14,13 @@ from foundry_cm.local.platform.datasets.inputs import InputDataset
 from foundry_cm.local.platform.datasets.store import OutputDataset
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.media.store import MediaSet
+from foundry_cm.local.platform.ontologies.store import Ontology
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource, remove_tree
 from foundry_cm.local.platform.streams.store import Stream
 
 
 class Registry:
-    """The resources of one module under one root folder."""
+    """The resources of one module under one root folder, and the Ontology that it sees."""
 
     def __init__(self, root: Path, resources: Iterable[Resource]) -> None:
         self.root = root
@@ -27,6 +28,8 @@ class Registry:
         for resource in self.resources:
             resource.check(root)
         self.activity = Activity()
+        # Set where the data of the module says of one.
+        self.ontology: Ontology | None = None
         self._datasets: dict[str, Dataset] = {}
         self._streams: dict[str, Stream] = {}
         self._media_sets: dict[str, MediaSet] = {}

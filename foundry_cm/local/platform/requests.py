@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +36,40 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 def page(request: web.Request, items: Sequence[Any], default: int, largest: int) -> web.Response:
-    """One page of a list; the token of the next page is its offset."""
-    size = number(request, "pageSize", default, "InvalidPageSize")
+    """One page of a list, as the parameters of a call ask for it."""
+    return web.json_response(page_of(items, request.query, default, largest))
+
+
+def page_of(
+    items: Sequence[Any], asked: Mapping[str, Any], default: int, largest: int
+) -> dict[str, Any]:
+    """The page that `pageSize` and `pageToken` ask for; the token of the next page is its offset."""
+    size = _number(asked, "pageSize", default, "InvalidPageSize")
     if size <= 0:
         raise ApiError("InvalidPageSize", pageSize=size)
-    start = number(request, "pageToken", 0, "InvalidPageToken")
+    start = _number(asked, "pageToken", 0, "InvalidPageToken")
+    if start < 0:
+        raise ApiError("InvalidPageToken", parameter="pageToken", value=str(start))
     size = min(size, largest)
     body: dict[str, Any] = {"data": list(items[start : start + size])}
     if start + size < len(items):
         body["nextPageToken"] = str(start + size)
-    return web.json_response(body)
+    return body
 
 
 def number(request: web.Request, name: str, default: int, error: str) -> int:
     """A parameter that is a whole number."""
-    text = request.query.get(name)
+    return _number(request.query, name, default, error)
+
+
+def _number(asked: Mapping[str, Any], name: str, default: int, error: str) -> int:
+    text = asked.get(name)
     if text is None:
         return default
     try:
         return int(text)
-    except ValueError:
-        raise ApiError(error, parameter=name, value=text) from None
+    except (ValueError, TypeError):
+        raise ApiError(error, parameter=name, value=str(text)) from None
 
 
 async def receive(request: web.Request, target: Path) -> int:

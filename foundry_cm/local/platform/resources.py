@@ -23,6 +23,8 @@ State = TypeVar("State")
 DEFAULT_BRANCH = "master"
 STATE_FOLDER = ".cm"
 NAMESPACE = uuid.UUID("9f0a4a2e-7c55-4c39-9c0b-3f6c1f1f7a10")
+# Of the service user, or of whoever a pipeline runs for.
+USER_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.media.store import Item, MediaSet
 from foundry_cm.local.platform.registry import REGISTRY
 from foundry_cm.local.platform.requests import json_body, preview, receive, send
-from foundry_cm.local.platform.resources import checked_path, iso
+from foundry_cm.local.platform.resources import USER_ID, checked_path, iso
 
 BASE = "/api/v2/mediasets/{media_set}"
 ITEM = f"{BASE}/items/{{item}}"
 PAGE_ITEMS = 1000
-USER_ID = "00000000-0000-0000-0000-000000000000"
 PLACES = ("branchName", "branchRid", "viewRid")
 
 

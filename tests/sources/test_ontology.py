@@ -1,0 +1,129 @@
+"""Modules that look objects up and apply actions: with application permissions, and as a pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from foundry_cm.local import panel
+from foundry_cm.testing import CallFailed, Foundry, Pipeline
+from tests.conftest import Render
+from tests.platform.ontology import write_ontology
+
+APP = """
+from dataclasses import dataclass
+
+from cmkit import CallerError, function, start
+from cmkit.platform import platform
+from compute_modules.context import QueryContext
+from foundry_sdk import NotFoundError
+
+
+@dataclass
+class Payload:
+    ticket: int
+
+
+@dataclass
+class Result:
+    subject: str
+    status: str
+    watchers: list[str]
+
+
+@function
+def close(context: QueryContext, event: Payload) -> Result:
+    ontologies, key = platform().ontologies, str(event.ticket)
+    try:
+        ticket = ontologies.OntologyObject.get("ontology", "Ticket", key)
+    except NotFoundError as error:
+        raise CallerError(f"There is no ticket {key}") from error
+    if ticket["status"] != "closed":
+        parameters = {"ticket": event.ticket}
+        ontologies.Action.apply("ontology", "close-ticket", parameters=parameters)
+    after = ontologies.OntologyObject.get("ontology", "Ticket", key)
+    linked = ontologies.LinkedObject.list_linked_objects("ontology", "Ticket", key, "watchers")
+    return Result(str(ticket["subject"]), str(after["status"]), [str(p["name"]) for p in linked])
+
+
+if __name__ == "__main__":
+    start()
+"""
+PIPELINE = """
+import os
+from foundry_sdk import Config, FoundryClient
+from foundry_sdk._core import ComputeModulePipelineAuth
+
+os.environ["FOUNDRY_HOSTNAME"] = os.environ["FOUNDRY_URL"]
+config = Config(verify=os.environ["DEFAULT_CA_PATH"])
+ontologies = FoundryClient(auth=ComputeModulePipelineAuth(), config=config).ontologies
+for ticket in ontologies.OntologyObject.list("ontology", "Ticket"):
+    if ticket["status"] == "open":
+        parameters = {"ticket": ticket["id"]}
+        ontologies.Action.apply("ontology", "close-ticket", parameters=parameters)
+        break
+"""
+
+
+@pytest.fixture(scope="module")
+def module(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = render(
+        tmp_path_factory.mktemp("ontology") / "module", example="blank", permissions="application"
+    )
+    (folder / "src/app.py").write_text(APP)
+    write_ontology(folder)
+    return folder
+
+
+def status(foundry: Foundry | Pipeline) -> list[str]:
+    return [each["status"] for each in foundry.objects("Ticket")]
+
+
+def test_module_looks_up_an_object_and_applies_an_action(module: Path) -> None:
+    with Foundry(module, [sys.executable, "src/app.py"], replicas=2) as foundry:
+        closed = {"subject": "Printer on fire", "status": "closed", "watchers": ["bob", "cy"]}
+        for _ in range(2):
+            assert foundry.call("close", {"ticket": 1}) == closed
+        with pytest.raises(CallFailed, match="There is no ticket 9"):
+            foundry.call("close", {"ticket": 9})
+        assert status(foundry) == ["closed", "open", "closed"]
+        assert len((module / "outputs/ontology/edits.jsonl").read_text().splitlines()) == 1
+        foundry.forget_edits()
+        assert status(foundry) == ["open", "open", "closed"]
+        with pytest.raises(LookupError, match='"Tikcet". Did you mean "Ticket"?'):
+            foundry.objects("Tikcet")
+        assert foundry.call("close", {"ticket": 1}) == closed
+        assert asyncio.run(data_of(foundry)) == {
+            "name": "ontology",
+            "rid": "ri.ontology.main.ontology.00000000-0000-0000-0000-000000000001",
+            "objects": {"Ticket": 3, "Person": 3},
+            "actions": ["close-ticket", "hire", "remove-ticket", "watch", "unwatch"],
+        }
+    # What a run has edited is not there in the next one.
+    with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
+        assert status(foundry) == ["open", "open", "closed"]
+
+
+async def data_of(foundry: Foundry) -> object:
+    """The Ontology as the panel of `cm serve` tells of it."""
+    runner, address = await panel.serve(panel.create_app(foundry.local), 0)
+    async with aiohttp.ClientSession() as session, session.get(f"{address}/api/data") as answer:
+        found = await answer.json()
+    await runner.cleanup()
+    return found["ontology"]
+
+
+def test_edits_of_a_pipeline_stay_from_run_to_run(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/app.py").write_text(PIPELINE)
+    (tmp_path / "src/resources.json").write_text('{"inputs": {"new": "dataset"}, "outputs": {}}')
+    (tmp_path / "data/new").mkdir(parents=True)
+    write_ontology(tmp_path)
+    pipeline = Pipeline(tmp_path, tmp_path)
+    for expected in (["closed", "open", "closed"], ["closed", "closed", "closed"]):
+        pipeline.run()
+        assert status(pipeline) == expected
