@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from foundry_sdk import (
+    BadRequestError,
     ConfidentialClientAuth,
     Config,
     FoundryClient,
@@ -23,6 +24,7 @@ from foundry_cm.local.platform.resources import Resource
 from foundry_cm.testing import Foundry
 from tests.cli.conftest import cm
 from tests.function.conftest import HEAD, THREADS
+from tests.platform.ontology import ids, write_ontology
 from tests.platforms import LocalPlatform, running_platform
 
 CANARY = "canary-remote-token"
@@ -39,6 +41,7 @@ def see(context, event: Payload) -> str:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
     root = tmp_path_factory.mktemp("real")
     local = [Resource("sales"), Resource("photos", "media_set")]
+    write_ontology(root)
     with running_platform(root, local) as platform:
         platform.tokens.pipeline = CANARY
         platform.put("sales/a.csv", b"id,name\n1,one\n")
@@ -112,6 +115,40 @@ def test_reads_come_from_the_real_foundry_and_writes_go_nowhere(
 
 
 @pytest.mark.usefixtures("shell")
+def test_an_object_type_comes_from_the_real_foundry_and_the_others_from_here(
+    real: LocalPlatform, tmp_path: Path
+) -> None:
+    mine = '{"id": 9, "subject": "mine", "status": "open"}\n'
+    write_ontology(tmp_path, {"Ticket.jsonl": mine, "Ticket.watchers.jsonl": ""})
+    ontology = real.registry.ontology
+    assert ontology is not None
+    remote = {"Ticket": ontology.schema.rid}
+    with Foundry(module(tmp_path), [sys.executable, "app.py"], remote=remote) as foundry:
+        ontologies, name = client_of(foundry).ontologies, ontology.schema.name
+        objects = ontologies.OntologyObject
+        assert ids(objects.list(name, "Ticket")) == [1, 2, 3]
+        assert objects.get(name, "Ticket", "2")["subject"] == "No toner"
+        closed: dict[str, Any] = {"type": "eq", "field": "status", "value": "closed"}
+        assert ids(objects.search(name, "Ticket", where=closed, select=[]).data) == [3]
+        tickets: dict[str, Any] = {"type": "base", "objectType": "Ticket"}
+        found = ontologies.OntologyObjectSet.load(name, object_set=tickets, select=["id"])
+        assert ids(found.data) == [1, 2, 3]
+        assert [each["name"] for each in objects.list(name, "Person")] == ["ann", "bob", "cy"]
+        with pytest.raises(PermissionDeniedError) as refused:
+            ontologies.Action.apply(name, "close-ticket", parameters={"ticket": 9})
+        assert refused.value.name == "EditObjectPermissionDenied"
+        ontologies.Action.apply(name, "hire", parameters={"name": "di"})
+        both: dict[str, Any] = {
+            "type": "union",
+            "objectSets": [tickets, tickets | {"objectType": "Person"}],
+        }
+        with pytest.raises(BadRequestError) as mixed:
+            ontologies.OntologyObjectSet.load(name, object_set=both, select=["id"])
+        assert mixed.value.name == "UnsupportedObjectSet"
+    assert not (real.root / "outputs").exists()
+
+
+@pytest.mark.usefixtures("shell")
 def test_the_variables_alone_change_nothing(real: LocalPlatform, tmp_path: Path) -> None:
     with Foundry(module(tmp_path), [sys.executable, "app.py"]) as foundry:
         files = client_of(foundry).datasets.Dataset.File
@@ -163,7 +200,7 @@ def test_what_the_real_foundry_refuses_is_told_at_the_start(
 
     unknown = "ri.foundry.main.dataset.none"
     assert failure(orders=unknown) == (
-        f"orders cannot be read on {real.host}: it answers 404 for {unknown}"
+        f"orders cannot be read on {real.host}: it answers 404 for datasets/{unknown}"
     )
     monkeypatch.setenv("FOUNDRY_TOKEN", "canary-wrong")
     assert failure(orders=real.rid("sales")) == f"{real.host} refuses the token"
@@ -179,8 +216,8 @@ def test_a_name_without_a_rid_and_what_is_none_are_refused() -> None:
         "photos": PHOTOS,
     }
     for asked, what in (
-        ("order", 'Nothing says which dataset or media set "order" is in Foundry'),
-        ("a=../secret", '"../secret" is not the RID of a dataset or media set'),
+        ("order", 'Nothing says which dataset, media set or object type "order" is in Foundry'),
+        ("a=../secret", '"../secret" is not the RID of a dataset, a media set or an Ontology'),
     ):
         with pytest.raises(CmError) as error:
             chosen([asked], {"orders": ORDERS})

@@ -37,14 +37,17 @@ def platform_of(
         from foundry_cm.local.platform.app import create_platform
         from foundry_cm.local.platform.data import data_resources
         from foundry_cm.local.platform.registry import REGISTRY
-        from foundry_cm.local.platform.remote import with_remote
+        from foundry_cm.local.platform.remote import remote_types, with_remote
 
         resources = data_resources(settings.folder, settings.data)
         resources = with_remote(resources, settings.remote)
-        app = create_platform(settings.folder, resources, access=tokens)
+        app = create_platform(
+            settings.folder, resources, access=tokens, object_types=remote_types(settings.remote)
+        )
         registry = app[REGISTRY]
     else:
         app = guarded(tokens)
-    app[QUERIES] = Queries(module, settings.api_names)
+    names = registry.ontology.names if registry and registry.ontology else ()
+    app[QUERIES] = Queries(module, settings.api_names, names)
     app.add_routes(routes.routes())
     return app, registry

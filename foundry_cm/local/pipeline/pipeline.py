@@ -34,7 +34,7 @@ from foundry_cm.local.platform.incidents import INCIDENTS, cannot_write, check_w
 from foundry_cm.local.platform.ontologies.edits import forget as forget_edits
 from foundry_cm.local.platform.registry import REGISTRY, Registry
 from foundry_cm.local.platform.relay import RELAY, Relay
-from foundry_cm.local.platform.remote import declared_remote
+from foundry_cm.local.platform.remote import declared_remote, remote_types
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH, Resource
 from foundry_cm.local.platform.tables import count_rows, hidden
 from foundry_cm.local.replica import Replica
@@ -157,6 +157,7 @@ class LocalPipeline:
                 access=self._tokens,
                 faults=self.faults,
                 keep_edits=True,
+                object_types=remote_types(settings.remote),
             )
         except OSError as error:
             raise cannot_write(error, settings.root) from None

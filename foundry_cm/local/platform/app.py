@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -33,11 +33,13 @@ def create_platform(
     access: Tokens | None = None,
     faults: Faults | None = None,
     keep_edits: bool = False,
+    object_types: Mapping[str, str] | None = None,
 ) -> web.Application:
     """The platform API over the folders `data/` and `outputs/` below `root`.
 
     It answers under `/api/v2`, `/stream-proxy/api`, `/multipass/api`, `/mio/api`, `/foundry-catalog`
     and `/foundry-data-proxy`, and is meant for a TLS server on loopback: the client speaks https.
+    `object_types` lie in the real Foundry, each in the Ontology of that RID, as do resources that say so.
     `keep_edits`: the Ontology keeps what actions edited in earlier runs. Raises `CmError` for data that
     cannot be used.
     """
@@ -46,8 +48,9 @@ def create_platform(
     registry = app[REGISTRY] = Registry(root, resources)
     if not _is_taken(registry):
         registry.ontology = Ontology.read(root, keep=keep_edits)
-    if remote := {each.remote: each for each in resources if each.remote}:
-        app[RELAY] = Relay(Person.at_this_shell("--remote"), remote)
+    remote = {each.remote: each for each in resources if each.remote}
+    if remote or object_types:
+        app[RELAY] = Relay(Person.at_this_shell("--remote"), remote, object_types or {})
         app.cleanup_ctx.append(app[RELAY].opened)
     app[FAULTS] = faults or Faults()
     app[object_sets.OBJECT_SETS] = ObjectSets()

@@ -1,4 +1,4 @@
-"""Which inputs of a module lie in the real Foundry, and where."""
+"""Which data of a module lies in the real Foundry, and where."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from foundry_cm.errors import USAGE, CmError, near_miss
-from foundry_cm.local.platform.relay import MEDIA_SET, check_rid
+from foundry_cm.local.platform.relay import MEDIA_SET, ONTOLOGY, check_rid
 from foundry_cm.local.platform.resources import Resource
 from foundry_cm.module.resources import ALIAS, Kind
 
@@ -21,7 +21,7 @@ def chosen(asked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
         alias, _, rid = each.partition("=")
         if not rid and alias not in known:
             raise CmError(
-                f'Nothing says which dataset or media set "{alias}" is in Foundry',
+                f'Nothing says which dataset, media set or object type "{alias}" is in Foundry',
                 where="--remote",
                 fix=f"Give its RID: --remote {alias}=ri.foundry.main.dataset..., or write it into "
                 "pyproject.toml, [tool.foundry-cm.remote]. " + near_miss(alias, known),
@@ -38,8 +38,9 @@ def chosen(asked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
 
 def with_remote(resources: Sequence[Resource], remote: Mapping[str, str]) -> list[Resource]:
     """The resources of a module that answers calls, with those of the real Foundry among them."""
-    local = [each for each in resources if each.alias not in remote]
-    return local + [Resource(alias, kind_of(rid), remote=rid) for alias, rid in remote.items()]
+    chosen = {name: rid for name, rid in remote.items() if not is_ontology(rid)}
+    local = [each for each in resources if each.alias not in chosen]
+    return local + [Resource(alias, kind_of(rid), remote=rid) for alias, rid in chosen.items()]
 
 
 def declared_remote(resources: Sequence[Resource], remote: Mapping[str, str]) -> list[Resource]:
@@ -48,6 +49,7 @@ def declared_remote(resources: Sequence[Resource], remote: Mapping[str, str]) ->
     Raises `CmError` for a name that is no input, and for an input of another kind.
     """
     inputs = {each.alias: each for each in resources if not each.writable}
+    remote = {name: rid for name, rid in remote.items() if not is_ontology(rid)}
     for alias, rid in remote.items():
         if alias not in inputs:
             raise CmError(
@@ -69,6 +71,16 @@ def declared_remote(resources: Sequence[Resource], remote: Mapping[str, str]) ->
         else each
         for each in resources
     ]
+
+
+def remote_types(remote: Mapping[str, str]) -> dict[str, str]:
+    """The object types that lie in the real Foundry, with the RIDs of their Ontologies."""
+    return {name: rid for name, rid in remote.items() if is_ontology(rid)}
+
+
+def is_ontology(rid: str) -> bool:
+    """Whether an identifier is that of an Ontology: the name beside it is an object type of it."""
+    return bool(ONTOLOGY.fullmatch(rid))
 
 
 def kind_of(rid: str) -> Kind:

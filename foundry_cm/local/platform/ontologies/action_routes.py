@@ -15,6 +15,7 @@ from foundry_cm.local.platform.ontologies.routes import ONE, TYPES_PAGE, ontolog
 from foundry_cm.local.platform.ontologies.schema import ActionType
 from foundry_cm.local.platform.ontologies.store import Ontology
 from foundry_cm.local.platform.registry import REGISTRY
+from foundry_cm.local.platform.relay import RELAY
 from foundry_cm.local.platform.requests import json_body, page
 
 MODES = ("VALIDATE_AND_EXECUTE", "VALIDATE_ONLY")
@@ -105,6 +106,8 @@ def _carry_out(
     first = ontology.edits.count
     found = [actions.edits_of(ontology, each, first + n) for n, each in enumerate(asked)]
     edits = [edit for each in found for edit in each]
+    if relay := request.app.get(RELAY):
+        relay.check_edits(name for edit in edits for name in edit.types)
     actions.check_distinct(edits)
     for each, its in zip(asked, found, strict=True):
         ontology.edits.record(each.action.name, dict(each.sent), its)

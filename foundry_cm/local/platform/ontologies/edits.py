@@ -34,6 +34,12 @@ class Edit:
     side: LinkSide | None = None
     pair: tuple[Any, Any] = (None, None)
 
+    @property
+    def types(self) -> list[str]:
+        """The object types that it edits, or links."""
+        ends = [self.side.source, self.side.target] if self.side else []
+        return [*ends, *([self.kind.name] if self.kind else [])]
+
     def as_json(self, schema: Schema) -> dict[str, Any]:
         """As it is written down."""
         if self.side is not None:

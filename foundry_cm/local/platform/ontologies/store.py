@@ -62,6 +62,11 @@ class Ontology:
             reader()
         return ontology
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """How a call may name it."""
+        return self.schema.name, self.schema.rid
+
     def described(self) -> dict[str, Any]:
         """What is in it, for a person who runs the module."""
         types = self.schema.objects

@@ -32,6 +32,16 @@ class Api:
     submitted: str = ""
 
     @property
+    def read(self) -> str:
+        """The scope of a token that may read definitions (documented with each call)."""
+        return "api:ontologies-read" if self.name == "ontologies" else "api:functions-read"
+
+    @property
+    def call(self) -> str:
+        """The scope of a token that may call."""
+        return "api:ontologies-read" if self.name == "ontologies" else "api:functions-execute"
+
+    @property
     def has_entry_sets(self) -> bool:
         """Whether a map is a list of entries there; the other API has no type for a map."""
         return self.name == "ontologies"

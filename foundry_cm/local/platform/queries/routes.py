@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.platform.access import check_scope
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.queries.answers import Api, function_rid
 from foundry_cm.local.platform.requests import page, preview
@@ -49,6 +50,8 @@ class Queries:
 
     module: Called
     api_names: Mapping[str, str] = field(default_factory=dict)
+    # The names of the local Ontology; where there is none, any will do.
+    ontologies: Sequence[str] = ()
     on_call: Callable[[str, Any], None] = lambda _name, _outcome: None
 
     def api_name(self, function: str) -> str:
@@ -90,9 +93,14 @@ def routes() -> list[web.RouteDef]:
 # Definitions
 
 
-async def _declared(request: web.Request) -> Queries:
+async def _declared(request: web.Request, scope: str) -> Queries:
     """The queries, once the module has declared them: one that starts is asked a moment later."""
+    check_scope(request, scope)
     queries = request.app[QUERIES]
+    ontology = request.match_info.get("ontology")
+    if ontology and queries.ontologies and ontology not in queries.ontologies:
+        rid, name = (ontology, None) if ontology.startswith("ri.") else (None, ontology)
+        raise ApiError("OntologyNotFound", ontologyRid=rid, apiName=name)
     try:
         await queries.module.ready()
     except CmError as error:
@@ -106,7 +114,7 @@ def _check_version(name: str, version: Any) -> None:
 
 
 async def _definition(request: web.Request, api: Api) -> web.Response:
-    queries, name = await _declared(request), request.match_info["query"]
+    queries, name = await _declared(request, api.read), request.match_info["query"]
     function = queries.find(name)
     if function is None:
         raise api.not_found(name)
@@ -127,7 +135,7 @@ async def get_type(request: web.Request) -> web.Response:
 
 async def list_types(request: web.Request) -> web.Response:
     """All of them."""
-    queries = await _declared(request)
+    queries = await _declared(request, ONTOLOGIES.read)
     return page(request, _all(queries, ONTOLOGIES, queries.module.functions.values()), 100, 500)
 
 
@@ -138,7 +146,7 @@ def _all(queries: Queries, api: Api, functions: Any) -> list[dict[str, Any]]:
 async def get_by_rid(request: web.Request) -> web.Response:
     """The definition of a query by the identifier of its function."""
     preview(request)
-    queries, rid = await _declared(request), request.query.get("rid", "")
+    queries, rid = await _declared(request, FUNCTIONS.read), request.query.get("rid", "")
     function = queries.by_rid(rid)
     if function is None:
         raise ApiError("FunctionNotFound", functionRid=rid)
@@ -149,13 +157,13 @@ async def get_by_rid(request: web.Request) -> web.Response:
 async def get_batch(request: web.Request) -> web.Response:
     """The definitions of those queries, of at most a hundred, that there are."""
     preview(request)
-    queries, body = await _declared(request), await _body(request)
+    queries, body = await _declared(request, FUNCTIONS.read), await _body(request)
     return _batch(queries, FUNCTIONS, body, "rid", "version")
 
 
 async def get_type_batch(request: web.Request) -> web.Response:
     """The same for the query types of the ontology."""
-    queries, body = await _declared(request), await _body(request)
+    queries, body = await _declared(request, ONTOLOGIES.read), await _body(request)
     asked = body.get("requests") if isinstance(body, dict) else None
     return _batch(queries, ONTOLOGIES, asked, "queryTypeRid", "functionVersion")
 
@@ -205,7 +213,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 async def _call(request: web.Request, api: Api) -> Any:
     """The result of a call as the API writes it; raises `ApiError`."""
-    queries, name = await _declared(request), request.match_info["query"]
+    queries, name = await _declared(request, api.call), request.match_info["query"]
     body = await _body(request)
     given = body.get("parameters", {}) if isinstance(body, dict) else None
     if not isinstance(given, dict):
