@@ -9,12 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import yaml
+from aiohttp import web
 from jinja2 import Environment, meta, nodes
 
 from foundry_cm.local import panel
 from foundry_cm.local.function import foundry, server
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
+from foundry_cm.local.platform.queries import routes as queries
 
 ROOT = Path(__file__).parent.parent
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -160,11 +162,14 @@ def routes_table() -> str:
     """Each route of the local Foundry, up to its first name, with the module that answers."""
     tokens = Tokens()
     tokens.share()
+    called = web.Application()
+    called.add_routes(queries.routes())
     with TemporaryDirectory() as folder:
         # The routes are known before there is anything to serve.
         apps = [
             server.create_app(cast(server.Runtime, None)),
             create_platform(Path(folder), [], access=tokens),
+            called,
             panel.create_app(cast(foundry.LocalFoundry, None)),
         ]
     found: dict[str, set[str]] = defaultdict(set)
