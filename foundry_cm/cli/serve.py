@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -187,17 +187,19 @@ def _show_banner(foundry: LocalFoundry, panel: str) -> None:
     )
     show_remote(settings.remote)
     if foundry.registry:
-        _show_data(foundry.registry, f"{panel}/api/data")
+        _show_data(foundry.registry, f"{panel}/api/data", settings.remote)
 
 
-def _show_data(registry: Registry, everything: str) -> None:
-    """What the module may read on the platform, and what a call names it by."""
+def _show_data(registry: Registry, everything: str, remote: Mapping[str, str]) -> None:
+    """What the module may read on the platform, and what a call names it by; `remote` is shown already."""
     if registry.ontology:
         found = registry.ontology.described()
         counts = ", ".join(f"{name} ({count})" for name, count in found["objects"].items())
         say(f"  objects  {FOLDER.as_posix()}/  {found['name']}  {found['rid']}")
         say(f"             {counts or 'none'}; actions: {', '.join(found['actions']) or 'none'}")
     for each in registry.catalogue(SHOWN_ITEMS + 1):
+        if each["name"] in remote:
+            continue
         say(f"  data     data/{each['name']}/  {each['kind']}  {each['rid']}")
         if each["kind"] != "media_set":
             continue

@@ -7,6 +7,7 @@ import re
 import ssl
 import urllib.request
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
@@ -61,7 +62,13 @@ class Person:
     def tls(self) -> ssl.SSLContext:
         """What a connection to the host is verified with; raises `CmError` for a file that is no help."""
         if not self.authorities:
-            return ssl.create_default_context()
+            context = ssl.create_default_context()
+            # The official client trusts those; some machines have no others.
+            if find_spec("certifi"):
+                import certifi
+
+                context.load_verify_locations(cafile=certifi.where())
+            return context
         try:
             if Path(self.authorities).is_dir():
                 return ssl.create_default_context(capath=self.authorities)

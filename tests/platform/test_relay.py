@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from foundry_sdk import (
@@ -14,6 +15,7 @@ from foundry_sdk import (
     ConfidentialClientAuth,
     Config,
     FoundryClient,
+    InternalServerError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -26,6 +28,7 @@ from tests.cli.conftest import cm
 from tests.function.conftest import HEAD, THREADS
 from tests.platform.ontology import ids, write_ontology
 from tests.platforms import LocalPlatform, running_platform
+from tests.sources.upstream import upstream
 
 CANARY = "canary-remote-token"
 ORDERS, PHOTOS = "ri.foundry.main.dataset.real-orders", "ri.mio.main.media-set.real-photos"
@@ -208,6 +211,22 @@ def test_what_the_real_foundry_refuses_is_told_at_the_start(
     assert failure(orders=real.rid("sales")).startswith("localhost:9 cannot be reached")
     monkeypatch.delenv("FOUNDRY_TOKEN")
     assert failure(orders=real.rid("sales")).startswith("--remote needs FOUNDRY_TOKEN")
+
+
+def test_the_token_goes_to_the_named_host_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = module(tmp_path / "module")
+    with upstream(tmp_path) as other:
+        monkeypatch.setenv("FOUNDRY_HOSTNAME", urlsplit(other.url).netloc)
+        monkeypatch.setenv("FOUNDRY_TOKEN", CANARY)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other.ca))
+        other.redirects[f"/api/v2/datasets/{ORDERS}/files/a/content"] = f"{other.url}/elsewhere"
+        with Foundry(folder, [sys.executable, "app.py"], remote={"orders": ORDERS}) as foundry:
+            with pytest.raises(InternalServerError):
+                client_of(foundry).datasets.Dataset.File.content(ORDERS, "a")
+    # The look at the start, and the read that was not followed; the module's own token stays here.
+    assert other.authorizations == [f"Bearer {CANARY}"] * 2
 
 
 def test_a_name_without_a_rid_and_what_is_none_are_refused() -> None:

@@ -184,8 +184,14 @@ async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> we
     headers = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    async for block in answer.content.iter_chunked(BLOCK):
-        await response.write(block)
+    try:
+        async for block in answer.content.iter_chunked(BLOCK):
+            await response.write(block)
+    except (aiohttp.ClientError, TimeoutError):
+        # The module has the beginning of an answer: that it breaks off is all that it can be told.
+        if request.transport:
+            request.transport.abort()
+        raise ConnectionError from None
     await response.write_eof()
     return response
 
