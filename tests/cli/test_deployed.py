@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from foundry_cm.testing import Foundry
@@ -81,13 +82,13 @@ def test_the_deployed_function_is_called_once_somebody_agrees(
     assert f"This calls {asked}: the deployed function, which may write there" in done.stderr
     assert CANARY not in done.stdout + done.stderr
     # At a terminal it asks, and no is no.
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [CM, "call", "price", "--deployed"], cwd=module, stdin=theirs, stderr=subprocess.PIPE
-    )
-    os.write(ours, b"n\n")
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 1 and f"Call {asked}? [y/N]" in told.decode()
+    with closing(
+        pexpect.spawn(CM, ["call", "price", "--deployed"], cwd=module, encoding="utf-8", timeout=60)
+    ) as terminal:
+        terminal.expect_exact("[y/N]")
+        terminal.sendline("n")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == 1 and CANARY not in str(terminal.before)
 
 
 @pytest.mark.usefixtures("shell")
