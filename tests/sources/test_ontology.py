@@ -9,7 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from foundry_cm.cli.serve import _show_banner
 from foundry_cm.local import panel
+from foundry_cm.local.platform.access import Tokens
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
 from tests.conftest import Render
 from tests.platform.ontology import write_ontology
@@ -106,6 +108,33 @@ def test_module_looks_up_an_object_and_applies_an_action(module: Path) -> None:
     # What a run has edited is not there in the next one.
     with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
         assert status(foundry) == ["open", "open", "closed"]
+
+
+def test_nothing_of_objects_or_tokens_is_printed(
+    module: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def share(tokens: Tokens) -> dict[str, str]:
+        tokens.scratch = "canary-scratch"
+        return {"SCRATCH_TOKEN": "canary-scratch"}
+
+    monkeypatch.setattr(Tokens, "share", share)
+    people = module / "data/ontology/Person.jsonl"
+    people.write_text('{"name": "canary-object"}\n{"name": "ann", "team": "canary-property"}\n')
+    tickets = module / "data/ontology/Ticket.jsonl"
+    before = tickets.read_text()
+    with Foundry(module, [sys.executable, "src/app.py"], scratch=True) as foundry:
+        _show_banner(foundry.local, "http://panel")
+        tickets.write_text(before + '{"id": 4, "points": "canary-value"}\n')
+        with pytest.raises(CallFailed, match="close failed on job") as failed:
+            foundry.call("close", {"ticket": 1})
+        assert "MalformedObject" in foundry.output
+        tickets.write_text(before)
+        told = [foundry.output, str(failed.value), *capsys.readouterr()]
+        told.append(repr(asyncio.run(data_of(foundry))))
+        assert foundry.call("close", {"ticket": 1})["status"] == "closed"
+    write_ontology(module)
+    assert "Person (2)" in told[-2]
+    assert [text for text in told if "canary" in text] == []
 
 
 async def data_of(foundry: Foundry) -> object:
