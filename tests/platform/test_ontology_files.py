@@ -141,6 +141,7 @@ def test_the_schema_of_the_manual_is_one(tmp_path: Path) -> None:
             'opened has to be a time with its zone, such as "2026-01-31T12:00:00Z"',
             None,
         ),
+        ('{"id": 4, "cost": "1e999"}', 'cost has to be a decimal number, such as "2.50"', None),
         ('{"id": 4, "cost": "1e"}', 'cost has to be a decimal number, such as "2.50"', None),
         (
             '{"id": 4, "place": {"type": "Point", "coordinates": [0, 91]}}',
