@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from foundry_cm.cli.serve import _show_banner
 from foundry_cm.local import panel
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
+from tests.cli.conftest import cm
 from tests.conftest import Render
 from tests.platform.ontology import write_ontology
 
@@ -153,6 +155,11 @@ def test_edits_of_a_pipeline_stay_from_run_to_run(tmp_path: Path) -> None:
     (tmp_path / "data/new").mkdir(parents=True)
     write_ontology(tmp_path)
     pipeline = Pipeline(tmp_path, tmp_path)
-    for expected in (["closed", "open", "closed"], ["closed", "closed", "closed"]):
-        pipeline.run()
-        assert status(pipeline) == expected
+    pipeline.run()
+    assert status(pipeline) == ["closed", "open", "closed"]
+    done = cm(tmp_path, "run")
+    assert "1 action on the Ontology: outputs/ontology/edits.jsonl" in done.stderr
+    assert status(pipeline) == ["closed", "closed", "closed"]
+    fresh = cm(tmp_path, "run", "--fresh", "--format", "json")
+    assert json.loads(fresh.stdout)["actions"] == 1
+    assert status(pipeline) == ["closed", "open", "closed"]
