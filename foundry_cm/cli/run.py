@@ -221,7 +221,8 @@ def _show_banner(pipeline: LocalPipeline) -> None:
 
 
 def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> None:
-    moved = pipeline.moved()
+    moved, ontology = pipeline.moved(), pipeline.registry.ontology
+    actions = ontology.edits.applied if ontology else 0
     errors = pipeline.errors_alias
     rows = {"in": 0, "out": 0, "errors": 0}
     for each in moved:
@@ -239,6 +240,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
                 "seconds": round(pipeline.seconds, 3),
                 "faults": pipeline.faults.struck,
                 "resources": {each.resource.alias: each.rows for each in moved},
+                **({"actions": actions} if ontology else {}),
             }
         )
         return
@@ -259,6 +261,9 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         f"{pipeline.seconds:.1f} s",
         "yellow" if rows["errors"] else "green",
     )
+    if actions:
+        count = "1 action" if actions == 1 else f"{actions:,} actions"
+        say(f"{count} on the Ontology: outputs/ontology/edits.jsonl", "green")
     for struck in pipeline.faults.struck:
         say(f"fault {struck}", "yellow")
     for alias in pipeline.left_open():
@@ -276,7 +281,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     elif rows["in"] and pipeline.paced:
         say_next(again, "again: it reads only what is new in data/")
     else:
-        if not rows["out"]:
+        if not rows["out"] and not actions:
             say("Nothing new in data/: nothing was written.")
         fresh = again.replace("cm run", "cm run --fresh", 1)
         say_next(fresh, "removes what it wrote, and processes everything again")

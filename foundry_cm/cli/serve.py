@@ -29,8 +29,7 @@ from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 
 if TYPE_CHECKING:
-    from foundry_cm.local.platform.ontologies.schema import FOLDER
-from foundry_cm.local.platform.registry import Registry
+    from foundry_cm.local.platform.registry import Registry
 
 PANEL_PORT = 8947
 SHOWN_ITEMS = 5
@@ -195,7 +194,7 @@ def _show_data(registry: Registry, everything: str, remote: Mapping[str, str]) -
     if registry.ontology:
         found = registry.ontology.described()
         counts = ", ".join(f"{name} ({count})" for name, count in found["objects"].items())
-        say(f"  objects  {FOLDER.as_posix()}/  {found['name']}  {found['rid']}")
+        say(f"  objects  data/ontology/  {found['name']}  {found['rid']}")
         say(f"             {counts or 'none'}; actions: {', '.join(found['actions']) or 'none'}")
     for each in registry.catalogue(SHOWN_ITEMS + 1):
         if each["name"] in remote:

@@ -87,6 +87,11 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
             "The SDK starts in an exit hook, and Python has taken __file__ away by then, as it will "
             f"in Foundry: {_START}"
         )
+    if "Scratch cache is not enabled for this compute module" in what:
+        return (
+            "In Foundry the feature has to be on for the module; here it is with scratch = true, under "
+            "[tool.foundry-cm] in pyproject.toml."
+        )
     file = (failure.where or "").rpartition(":")[0]
     # The text of an annotation is evaluated as "<string>".
     if (

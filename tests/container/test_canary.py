@@ -85,9 +85,20 @@ def plant(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         'secrets = { key = "canary-secret" }\n'
     )
     (module / ".env").write_text("SECRET=canary-env\n")
+    settings = module / "pyproject.toml"
+    asked = 'permissions = "application"\n'
+    settings.write_text(settings.read_text().replace(asked, f"{asked}scratch = true\n"))
     requirements = module / "requirements.txt"
     requirements.write_text(requirements.read_text() + f"# never built before: {time.time()}\n")
     commit(module, "First")
+    # Objects of a person's own, which git is not to see either.
+    (module / ".git" / "info" / "exclude").write_text("data/\n")
+    objects = module / "data" / "ontology"
+    objects.mkdir(parents=True)
+    (objects / "schema.toml").write_text(
+        '[objects.Part]\nprimary-key = "id"\nproperties = { id = "string" }\n'
+    )
+    (objects / "Part.jsonl").write_text('{"id": "canary-object"}\n')
     assert subprocess.run(["git", "grep", "-q", "parts"], cwd=module).returncode == 0
     assert subprocess.run(["git", "grep", "-q", "canary"], cwd=module).returncode == 1
 

@@ -266,6 +266,8 @@ def test_aggregation_that_means_nothing_is_refused(ontologies: Any) -> None:
         count,
         {"type": "duration", "field": "id", "value": 1, "unit": "DAYS"},
     )
+    days = {"type": "duration", "field": "due", "value": 2**31, "unit": "DAYS"}
+    refused("InvalidDurationGroupByValue", call, count, days)
     few = by_owner | {"maxGroupCount": 1}
     refused("AggregationAccuracyNotSupported", call, count, few, accuracy="REQUIRE_ACCURATE")
 

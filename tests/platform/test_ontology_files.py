@@ -9,6 +9,7 @@ import pytest
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.platform.ontologies.edits import FILE
 from foundry_cm.local.platform.ontologies.store import Ontology
+from tests.conftest import REPOSITORY
 from tests.platform.ontology import SCHEMA, write_ontology
 
 HIRE = '[actions.hire]\nparameters = { name = "string", team = "string?" }\nedits = [{ %s }]\n'
@@ -110,6 +111,15 @@ def test_schema_that_cannot_be_used(
     assert line is None or f"schema.toml:{line}" in str(error.where)
 
 
+def test_the_schema_of_the_manual_is_one(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/ontology.md").read_text(encoding="utf-8")
+    (tmp_path / "data/ontology").mkdir(parents=True)
+    text = page.split("```toml\n")[1].partition("```")[0]
+    (tmp_path / "data/ontology/schema.toml").write_text(text)
+    ontology = Ontology.read(tmp_path)
+    assert ontology and list(ontology.schema.actions) == ["close-ticket"]
+
+
 @pytest.mark.parametrize(
     ("line", "what", "fix"),
     [
@@ -131,6 +141,7 @@ def test_schema_that_cannot_be_used(
             'opened has to be a time with its zone, such as "2026-01-31T12:00:00Z"',
             None,
         ),
+        ('{"id": 4, "cost": "1e999"}', 'cost has to be a decimal number, such as "2.50"', None),
         ('{"id": 4, "cost": "1e"}', 'cost has to be a decimal number, such as "2.50"', None),
         (
             '{"id": 4, "place": {"type": "Point", "coordinates": [0, 91]}}',

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from foundry_cm.cli.serve import _show_banner
 from foundry_cm.local import panel
+from foundry_cm.local.platform.access import Tokens
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
+from tests.cli.conftest import cm
 from tests.conftest import Render
 from tests.platform.ontology import write_ontology
 
@@ -108,6 +112,33 @@ def test_module_looks_up_an_object_and_applies_an_action(module: Path) -> None:
         assert status(foundry) == ["open", "open", "closed"]
 
 
+def test_nothing_of_objects_or_tokens_is_printed(
+    module: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def share(tokens: Tokens) -> dict[str, str]:
+        tokens.scratch = "canary-scratch"
+        return {"SCRATCH_TOKEN": "canary-scratch"}
+
+    monkeypatch.setattr(Tokens, "share", share)
+    people = module / "data/ontology/Person.jsonl"
+    people.write_text('{"name": "canary-object"}\n{"name": "ann", "team": "canary-property"}\n')
+    tickets = module / "data/ontology/Ticket.jsonl"
+    before = tickets.read_text()
+    with Foundry(module, [sys.executable, "src/app.py"], scratch=True) as foundry:
+        _show_banner(foundry.local, "http://panel")
+        tickets.write_text(before + '{"id": 4, "points": "canary-value"}\n')
+        with pytest.raises(CallFailed, match="close failed on job") as failed:
+            foundry.call("close", {"ticket": 1})
+        assert "MalformedObject" in foundry.output
+        tickets.write_text(before)
+        told = [foundry.output, str(failed.value), *capsys.readouterr()]
+        told.append(repr(asyncio.run(data_of(foundry))))
+        assert foundry.call("close", {"ticket": 1})["status"] == "closed"
+    write_ontology(module)
+    assert "Person (2)" in told[-2]
+    assert [text for text in told if "canary" in text] == []
+
+
 async def data_of(foundry: Foundry) -> object:
     """The Ontology as the panel of `cm serve` tells of it."""
     runner, address = await panel.serve(panel.create_app(foundry.local), 0)
@@ -124,6 +155,11 @@ def test_edits_of_a_pipeline_stay_from_run_to_run(tmp_path: Path) -> None:
     (tmp_path / "data/new").mkdir(parents=True)
     write_ontology(tmp_path)
     pipeline = Pipeline(tmp_path, tmp_path)
-    for expected in (["closed", "open", "closed"], ["closed", "closed", "closed"]):
-        pipeline.run()
-        assert status(pipeline) == expected
+    pipeline.run()
+    assert status(pipeline) == ["closed", "open", "closed"]
+    done = cm(tmp_path, "run")
+    assert "1 action on the Ontology: outputs/ontology/edits.jsonl" in done.stderr
+    assert status(pipeline) == ["closed", "closed", "closed"]
+    fresh = cm(tmp_path, "run", "--fresh", "--format", "json")
+    assert json.loads(fresh.stdout)["actions"] == 1
+    assert status(pipeline) == ["closed", "open", "closed"]

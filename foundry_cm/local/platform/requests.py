@@ -27,12 +27,16 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not text:
         raise ApiError("MissingPostBody")
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
         raise ApiError("InvalidRequestBody") from None
     if not isinstance(value, dict):
         raise ApiError("InvalidRequestBody")
     return value
+
+
+def _no_json(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def page(request: web.Request, items: Sequence[Any], default: int, largest: int) -> web.Response:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.ontologies.files import Properties
@@ -15,6 +15,7 @@ from foundry_cm.local.platform.ontologies.schema import ObjectType
 from foundry_cm.local.platform.ontologies.values import NUMBERS, TIMES, ValueType, parse, render
 
 MOST_GROUPS = 10_000
+MOST_COUNT = 100_000_000
 Groups = Callable[[Properties], list[tuple[Any, Any]]]
 """The groups that an object falls into, each as something to know it by and as the API shows it."""
 
@@ -125,7 +126,9 @@ def _order(rows: list[dict[str, Any]], place: int, *, descending: bool) -> None:
 
 def _value(metric: Metric, found: list[Properties]) -> dict[str, Any]:
     value = metric.compute(found)
-    return {} if value is None else {"value": value}
+    # JSON has no infinity, which a sum of doubles may reach.
+    is_none = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return {} if is_none else {"value": value}
 
 
 # Metrics.
@@ -214,7 +217,7 @@ def _exact(field: str, of: ValueType, clause: dict[str, Any]) -> Grouping:
     most = clause.get("maxGroupCount")
     if default is not None and with_null:
         raise ApiError("DefaultAndNullGroupsNotSupported")
-    if most is not None and (not isinstance(most, int) or most < 1):
+    if most is not None and not _is_count(most):
         raise ApiError("InvalidRequestBody")
     if of.is_list or of.name == "geopoint":
         raise ApiError("InvalidPropertyType", propertyBaseType=of.api_name, property=field)
@@ -226,10 +229,15 @@ def _exact(field: str, of: ValueType, clause: dict[str, Any]) -> Grouping:
     return Grouping(field, groups, most, with_null)
 
 
+def _is_count(value: Any) -> TypeGuard[int]:
+    """Whether a value is a whole number that something can be divided by."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_COUNT
+
+
 def _fixed_width(field: str, of: ValueType, width: Any) -> Groups:
     if of.is_list or of.name not in NUMBERS:
         raise ApiError("InvalidPropertyType", propertyBaseType=of.api_name, property=field)
-    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+    if not _is_count(width):
         raise ApiError("InvalidRequestBody")
 
     def groups(found: Properties) -> list[tuple[Any, Any]]:
@@ -283,7 +291,7 @@ def _duration(kind: ObjectType, field: str, of: ValueType, clause: dict[str, Any
             propertyBaseType=of.api_name,
         )
     known = unit in _SECONDS or unit in _CALENDAR
-    if not known or not isinstance(count, int) or count < 1 or (unit in _CALENDAR and count != 1):
+    if not known or not _is_count(count) or (unit in _CALENDAR and count != 1):
         raise ApiError("InvalidDurationGroupByValue")
 
     def groups(found: Properties) -> list[tuple[Any, Any]]:
@@ -304,7 +312,10 @@ def _start(value: date, unit: str, count: int) -> date:
     )
     if unit in _SECONDS:
         width = timedelta(seconds=_SECONDS[unit] * count)
-        start = _EPOCH + (moment - _EPOCH) // width * width
+        try:
+            start = _EPOCH + (moment - _EPOCH) // width * width
+        except OverflowError:  # before the year 1
+            start = datetime.min.replace(tzinfo=UTC)
     else:
         day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
         start = {

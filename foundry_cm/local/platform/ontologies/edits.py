@@ -75,6 +75,8 @@ class Edits:
     links: dict[tuple[str, str], tuple[Pairs, Pairs]] = field(init=False)
     # How many actions were applied; what is made up for an object follows from it.
     count: int = field(init=False)
+    # How many of them in this run.
+    applied: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         check_no_link(self.root, self.root / FILE)
@@ -114,6 +116,7 @@ class Edits:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(line + "\n")
         self.count += 1
+        self.applied += 1
         for edit in edits:
             self.apply(edit)
 

@@ -144,8 +144,8 @@ def _decimal(_: str, value: Any) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         raise ValueError from None
-    # Foundry has 38 digits at most.
-    if not number.is_finite() or len(number.as_tuple().digits) > 38:
+    # Foundry has 38 digits at most, before the point and after it.
+    if not number.is_finite() or len(number.as_tuple().digits) > 38 or abs(number.adjusted()) > 38:
         raise ValueError
     return number
 
