@@ -239,6 +239,7 @@ class LocalFoundry:
     def _is_responsive(self, replica: Replica, start: int | None = None) -> None:
         if not replica.responsive and start in (None, replica.starts):
             replica.responsive = True
+            replica.ready_seconds = time.perf_counter() - replica.started_at
             self._settled = time.time()
             replica.workers = replica.live_workers()
             replica.forked_threads = replica.threads_before_fork()
