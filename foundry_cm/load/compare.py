@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from foundry_cm.load.result import Result, Run, Setting
 
-# Of 100 figures that did not change, about one looks as if it had.
-CONFIDENCE = 0.99
+# Of 100 figures that did not change, at most five look as if they had (measured: one or two).
+CONFIDENCE = 0.95
+LEAST_RUNS = 3
 _DRAWS = 4000
 # The machine itself counts as another one beyond this.
 _SAME_PACE = 0.05
@@ -43,7 +44,7 @@ class Change:
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return "one run shows no noise: --runs 5"
+            return "too few runs to tell: --runs 5"
         bounds = f"{_percent(self.low)} to {_percent(self.high)}"
         if self.verdict == "same":
             return f"no difference beyond the noise ({bounds})"
@@ -121,7 +122,7 @@ def ratio_bounds(
     the difference of two such means is drawn many times (Behrens and Fisher's problem). A bootstrap of
     five runs raised twice as many false alarms as it stated, for it cannot draw what it has not seen.
     """
-    if min(len(before), len(after)) < 2 or min(*before, *after) <= 0:
+    if min(len(before), len(after)) < LEAST_RUNS or min(*before, *after) <= 0:
         return None
     logs = [[math.log(value) for value in each] for each in (before, after)]
 

@@ -160,7 +160,8 @@ class Setting(Stored, frozen=True, kw_only=True):
     # As many callers as the setting has places: `service` of it is that of a replica that is full.
     closed: Measurement
     open: tuple[Measurement, ...] = ()
-    # The highest load that kept the target, in calls per second; None without a target, 0 for none.
+    # The highest load that kept the target, in calls per second, and 0 where none did. None without a
+    # target, and for a setting that could not beat another one.
     highest_rate: Amount | None = None
 
     @property

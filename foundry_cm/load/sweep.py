@@ -14,7 +14,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.load.drive import Call, Mix, Span
 from foundry_cm.load.machine import Gpus, usable_cores
 from foundry_cm.load.result import ColdStart, Measurement, Setting
-from foundry_cm.load.search import PRECISION, highest_rate
+from foundry_cm.load.search import highest_rate
 from foundry_cm.load.trial import Taken, Trial, measurement
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 
@@ -64,13 +64,13 @@ class Sweep:
         settings: Settings,
         calls: Callable[[LocalFoundry], Sequence[Call]],
         asked: Asked,
-        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.asked = asked
         self.gpus = Gpus()
         self.calls: Sequence[Call] = ()
         self.notes: list[str] = []
-        self._settings, self._make_calls, self._say = settings, calls, say
+        self.say: Callable[[str], None] = lambda _text: None
+        self._settings, self._make_calls = settings, calls
         self._seen: dict[Shape, _Seen] = defaultdict(_Seen)
         self._run = 0
 
@@ -81,8 +81,7 @@ class Sweep:
             self._run = run
             for shape in shapes:
                 await self._measure(shape)
-        for shape in shapes:
-            await self._arrivals(shape)
+        await self._all_arrivals(shapes)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -142,23 +141,34 @@ class Sweep:
         """Start the module and measure it with as many callers as it has places; gives the calls/s."""
         replicas, concurrency = shape
         places = replicas * concurrency
-        async with self._trial(shape) as trial:
+        run = f"run {self._run + 1} of {self.asked.runs}"
+        async with self._trial(shape, run) as trial:
             self._seen[shape].cold_starts += trial.cold_starts
             taken = await trial.closed(self._span(max(_CALLS, _CALLS_FOR_EACH_PLACE * places)))
         self._seen[shape].closed.append(taken)
         return taken.record.throughput
 
-    async def _arrivals(self, shape: Shape) -> None:
+    async def _all_arrivals(self, shapes: Sequence[Shape]) -> None:
+        """Measure each setting with calls that arrive at random.
+
+        With a target, those that can do most come first, and one that could not beat the best so far
+        is left out.
+        """
+        capacities = {shape: measurement(self._seen[shape].closed).throughput for shape in shapes}
+        best = 0.0
+        for shape in sorted(shapes, key=lambda shape: -capacities[shape]):
+            if capacities[shape] > best:
+                await self._arrivals(shape, capacities[shape])
+                best = max(best, self._seen[shape].highest_rate or 0.0)
+
+    async def _arrivals(self, shape: Shape, capacity: float) -> None:
         """Measure how long calls take that arrive at random; with a target, how many may arrive."""
         seen = self._seen[shape]
-        capacity = measurement(seen.closed).throughput
-        if not capacity:
-            return
-        async with self._trial(shape) as trial:
+        async with self._trial(shape, "calls arrive at random") as trial:
             seen.cold_starts += trial.cold_starts
 
             async def at(rate: float, longer: bool = False) -> Measurement:
-                self._say(f"{_name(shape)}: {rate:.4g} calls a second arrive at random")
+                self.say(f"{shape_name(*shape)}: {rate:.3g} calls a second arrive at random")
                 span = self._span(_CALLS_ARRIVING)
                 if longer:
                     span = dataclasses.replace(span, seconds=2 * span.seconds, calls=2 * span.calls)
@@ -175,10 +185,10 @@ class Sweep:
         return Span(self.asked.seconds, calls, warm=min(_WARM_SECONDS, self.asked.seconds))
 
     @asynccontextmanager
-    async def _trial(self, shape: Shape) -> AsyncIterator[Trial]:
+    async def _trial(self, shape: Shape, doing: str) -> AsyncIterator[Trial]:
         """The module, started at a setting; an error tells at which one it was."""
         replicas, concurrency = shape
-        self._say(f"{_name(shape)}: run {self._run + 1} of {self.asked.runs}")
+        self.say(f"{shape_name(*shape)}: {doing}")
         settings = dataclasses.replace(
             self._settings, replicas=replicas, concurrency=concurrency, restart=False
         )
@@ -187,7 +197,7 @@ class Sweep:
                 yield trial
         except CmError as error:
             failed = error.again()
-            failed.what = f"At {_name(shape)}: {error.what}"
+            failed.what = f"With {shape_name(*shape)}: {error.what}"
             raise failed from None
 
     def _mix(self, foundry: LocalFoundry) -> Mix:
@@ -195,12 +205,7 @@ class Sweep:
         return Mix(self.calls, self.asked.seed + self._run)
 
 
-def _name(shape: Shape) -> str:
-    replicas, concurrency = shape
+def shape_name(replicas: int, concurrency: int) -> str:
+    """A setting in words."""
     plural = "s" if replicas > 1 else ""
-    return f"{replicas} replica{plural}, concurrency {concurrency}"
-
-
-def coarse(capacity: float) -> float:
-    """How exact a highest rate is, in calls per second."""
-    return PRECISION * capacity
+    return f"{replicas} replica{plural} and concurrency {concurrency}"
