@@ -238,9 +238,10 @@ class Racer:
         took = json.loads(self._process.stdout.readline())
         self.seen += [took] if counts else []
 
-    def median(self, name: str) -> float:
-        """The median of what its turns measured."""
-        return median(each[name] for each in self.seen)
+    def best(self, name: str) -> float:
+        """The median of the best half of its turns: what else the machine does spoils the others."""
+        ordered = sorted((each[name] for each in self.seen), reverse=name == "rate")
+        return median(ordered[: (len(ordered) + 1) // 2])
 
     def end(self) -> None:
         """End it, and its module."""
@@ -270,18 +271,18 @@ def against_the_first(folder: Path) -> list[Figure]:
         files.extractall(early, filter="data")
     figures = []
     for callers in (1, 8):
-        old, new = (Racer(code, folder, "echo", 1, callers, 200) for code in (early, REPOSITORY))
-        race(15, old, new)
+        old, new = (Racer(code, folder, "echo", 1, callers, 120) for code in (early, REPOSITORY))
+        race(30, old, new)
         name = f"one replica, {callers} caller{'s' if callers > 1 else ''}"
         for figure, value in (
-            ("calls/s", new.median("rate") / old.median("rate")),
-            ("1 / p50", old.median("p50") / new.median("p50")),
+            ("calls/s", new.best("rate") / old.best("rate")),
+            ("1 / p50", old.best("p50") / new.best("p50")),
         ):
             title = f"{name}, {figure} / that of {EARLY}"
             figures.append(Figure(title, value, "times", 0.95, at_least=True))
     one, four = (Racer(REPOSITORY, folder, "wait", count, 16, 320) for count in (1, 4))
     race(5, one, four)
-    ratio = four.median("rate") / one.median("rate")
+    ratio = four.best("rate") / one.best("rate")
     title = "4 replicas / 1, 16 callers, calls that wait 20 ms"
     return [*figures, Figure(title, ratio, "times", 2.5, at_least=True)]
 

@@ -262,6 +262,9 @@ class LocalFoundry:
         Raises `CmError` as soon as no replica is left to wait for, or after `seconds`.
         """
         limit = self.settings.timeout_seconds if seconds is None else seconds
+        # As before nearly every call: nothing is awaited, which would take a turn of the loop or two.
+        if self._ready_or_failed():
+            return
         try:
             async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(self._ready_or_failed), limit)
