@@ -271,7 +271,9 @@ def against_the_first(folder: Path) -> list[Figure]:
         files.extractall(early, filter="data")
     figures = []
     for callers in (1, 8):
-        old, new = (Racer(code, folder, "echo", 1, callers, 120) for code in (early, REPOSITORY))
+        old, new = (
+            Racer(code, folder, "echo", 1, callers, callers, 120) for code in (early, REPOSITORY)
+        )
         race(30, old, new)
         name = f"one replica, {callers} caller{'s' if callers > 1 else ''}"
         for figure, value in (
@@ -280,7 +282,7 @@ def against_the_first(folder: Path) -> list[Figure]:
         ):
             title = f"{name}, {figure} / that of {EARLY}"
             figures.append(Figure(title, value, "times", 0.95, at_least=True))
-    one, four = (Racer(REPOSITORY, folder, "wait", count, 16, 320) for count in (1, 4))
+    one, four = (Racer(REPOSITORY, folder, "wait", count, 1, 16, 160) for count in (1, 4))
     race(5, one, four)
     ratio = four.best("rate") / one.best("rate")
     title = "4 replicas / 1, 16 callers, calls that wait 20 ms"

@@ -1,6 +1,6 @@
 """How fast a local Foundry answers: run by itself, with the code of any commit in PYTHONPATH.
 
-`python -P tests/speed.py FOLDER FUNCTION REPLICAS CALLERS CALLS` starts the module in a folder. For
+`python -P tests/speed.py FOLDER FUNCTION REPLICAS CONCURRENCY CALLERS CALLS` starts the module in a folder. For
 each line that it reads it makes so many calls, and prints calls per second and their p50 as JSON. So
 two of them take turns, and a machine that is busy with other things slows both.
 """
@@ -25,11 +25,16 @@ def local_foundry() -> Any:
         return import_module("foundry_cm.runtime")
 
 
-async def serve(folder: Path, function: str, replicas: int, callers: int, calls: int) -> None:
+async def serve(
+    folder: Path, function: str, replicas: int, concurrency: int, callers: int, calls: int
+) -> None:
     """So many callers, each of which calls again once it is answered."""
     code = local_foundry()
     settings = code.Settings(
-        command=[sys.executable, "app.py"], folder=folder, replicas=replicas, concurrency=4
+        command=[sys.executable, "app.py"],
+        folder=folder,
+        replicas=replicas,
+        concurrency=concurrency,
     )
     async with code.LocalFoundry(settings) as foundry:
         await foundry.ready()

@@ -7,6 +7,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from foundry_cm.load.result import Result, Run, Setting
 
@@ -61,18 +62,17 @@ _FIGURES: tuple[tuple[str, bool, Callable[[Run], float]], ...] = (
 def compare(before: Result, after: Result) -> list[Change]:
     """The figures of all settings that both have."""
     changes = []
-    chance = random.Random(0)  # noqa: S311
     for setting in after.settings:
         earlier = before.setting(setting.replicas, setting.concurrency)
         if earlier is None:
             continue
         for name, more, figure in _FIGURES:
             old, new = ([figure(run) for run in each.closed.runs] for each in (earlier, setting))
-            changes.append(_change(setting, name, old, new, more, chance))
+            changes.append(_change(setting, name, old, new, more))
         old, new = (
             [start.until_ready for start in each.cold_starts] for each in (earlier, setting)
         )
-        changes.append(_change(setting, "start", old, new, False, chance))
+        changes.append(_change(setting, "start", old, new, False))
     return changes
 
 
@@ -106,16 +106,13 @@ def _change(
     before: Sequence[float],
     after: Sequence[float],
     more_is_better: bool,
-    chance: random.Random,
 ) -> Change:
     old, new = _mean(before), _mean(after)
-    low, high = ratio_bounds(before, after, chance) or (None, None)
+    low, high = ratio_bounds(before, after) or (None, None)
     return Change(setting.name, figure, old, new, more_is_better, low, high)
 
 
-def ratio_bounds(
-    before: Sequence[float], after: Sequence[float], chance: random.Random
-) -> tuple[float, float] | None:
+def ratio_bounds(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
     """Between which ratios of the means the true one lies; None where the runs are too few to tell.
 
     Each run is one observation. The mean of a few is as uncertain as Student's distribution says, and
@@ -124,17 +121,24 @@ def ratio_bounds(
     """
     if min(len(before), len(after)) < LEAST_RUNS or min(*before, *after) <= 0:
         return None
-    logs = [[math.log(value) for value in each] for each in (before, after)]
-
-    def draw(values: Sequence[float]) -> float:
-        freedom = len(values) - 1
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        spread = math.sqrt(chance.gammavariate(freedom / 2, 2 / freedom))
-        return statistics.fmean(values) + error * chance.gauss(0, 1) / spread
-
-    drawn = sorted(draw(logs[1]) - draw(logs[0]) for _ in range(_DRAWS))
+    drawn = []
+    for which, values in enumerate((before, after)):
+        logs = [math.log(value) for value in values]
+        mean, error = statistics.fmean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+        drawn.append([mean + error * each for each in _student(len(logs) - 1, which)])
+    differences = sorted(new - old for old, new in zip(*drawn, strict=True))
     edge = int((1 - CONFIDENCE) / 2 * _DRAWS)
-    return math.exp(drawn[edge]), math.exp(drawn[-edge - 1])
+    return math.exp(differences[edge]), math.exp(differences[-edge - 1])
+
+
+@cache
+def _student(freedom: int, seed: int) -> list[float]:
+    """Values drawn from Student's distribution, the same each time."""
+    chance = random.Random(seed)  # noqa: S311  # nothing is kept secret with it
+    return [
+        chance.gauss(0, 1) / math.sqrt(chance.gammavariate(freedom / 2, 2 / freedom))
+        for _ in range(_DRAWS)
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:
