@@ -10,9 +10,11 @@ from rich import box
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from foundry_cm.cli.bench import OUTPUT
 from foundry_cm.cli.console import err, label, out, say, say_next, show_json
 from foundry_cm.cli.options import Folder, Format, duration, finite
 from foundry_cm.errors import USAGE, CmError
+from foundry_cm.load.chart import EXTRA
 from foundry_cm.load.plan import demand as demands
 from foundry_cm.load.plan.service import Service, measured, measured_starts
 from foundry_cm.load.result import Result
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from foundry_cm.load.plan.outcome import Outcome
     from foundry_cm.load.plan.search import Plan
 
-# What installs the simulation and the chart, as pip wants it.
-EXTRA = "foundry-cm[bench]"
 CHART = "plan.png"
 
 
@@ -178,7 +178,7 @@ def _measured(project: Project, bench: Path | None, service: float | None) -> Re
         raise CmError("Give --bench or --service, not both", exit_code=USAGE)
     if service:
         return None
-    file = bench or project.folder / "bench.json"
+    file = bench or project.folder / OUTPUT
     if not bench and not file.is_file():
         raise CmError(
             "Nothing tells how long a call takes",

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -51,6 +51,8 @@ class Container:
     before: tuple[Command, ...]
     run: Command
     after: tuple[Command, ...]
+    # Finds the id of its main process, where that is no child of `run`.
+    process: Callable[[], int | None] | None = None
 
 
 class Engine:
@@ -146,7 +148,26 @@ class Engine:
             *("--platform", PLATFORM, *network, *_handed(env or (), mounts), *entry),
             *(image.ref, *command[1:]),
         )
-        return Container((), Command(argv, env=dict(env or {})), (self.remove(name),))
+        return Container(
+            (),
+            Command(argv, env=dict(env or {})),
+            (self.remove(name),),
+            lambda: self.process(name),
+        )
+
+    def process(self, name: str) -> int | None:
+        """The id of a container's main process; None where it has none that this machine sees.
+
+        On macOS and Windows containers run in a virtual machine.
+        """
+        if sys.platform != "linux":
+            return None
+        try:
+            return (
+                int(self._command("inspect", "--format", "{{.State.Pid}}", name).output()) or None
+            )
+        except (CmError, ValueError):
+            return None
 
     def remove(self, name: str) -> Command:
         """Remove a container, running or not."""

@@ -45,6 +45,6 @@ def launcher(
 
         # The engine itself is run as in this shell; what the module gets of it is in the container.
         env = {**os.environ, **container.run.env}
-        return Launch(container.run.argv, env, before, after, guard)
+        return Launch(container.run.argv, env, before, after, guard, container.process)
 
     return launch

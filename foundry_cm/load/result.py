@@ -130,17 +130,21 @@ class Measurement(Stored, frozen=True, kw_only=True):
     latency: Times
     # From when a replica was handed the call: what `cm plan` simulates with.
     service: Times
+    # Calls came faster than they were answered, and it was broken off.
+    overloaded: bool = False
     # How many cores all replicas together kept busy.
     cores: Amount | None = None
+    # And the local Foundry, which has one: where it is busy, the figures are its own.
+    local: Amount | None = None
     # The highest of one replica, with its child processes.
     memory: Count | None = None
     gpu_memory: Count | None = None
     runs: tuple[Run, ...]
 
     def keeps(self, target_p95: float) -> bool:
-        """Whether it kept a latency without an error, and kept up with what arrived."""
-        kept_up = self.rate is None or self.throughput >= 0.95 * self.rate
-        return kept_up and not self.errors and self.calls > 0 and self.latency.p95 <= target_p95
+        """Whether it kept a latency without an error, and was not overloaded."""
+        whole = self.calls > 0 and not self.errors and not self.overloaded
+        return whole and self.latency.p95 <= target_p95
 
 
 class Setting(Stored, frozen=True, kw_only=True):
@@ -156,7 +160,8 @@ class Setting(Stored, frozen=True, kw_only=True):
     # As many callers as the setting has places: `service` of it is that of a replica that is full.
     closed: Measurement
     open: tuple[Measurement, ...] = ()
-    # The highest load that kept the target, in calls per second; None without a target, 0 for none.
+    # The highest load that kept the target, in calls per second, and 0 where none did. None without a
+    # target, and for a setting that could not beat another one.
     highest_rate: Amount | None = None
 
     @property

@@ -25,6 +25,12 @@ class Reporter:
     def died(self, replica: int, error: CmError, delay: float | None) -> None:
         """A replica died; it is started again after `delay` seconds, or never where that is None."""
 
+    def scaled(self, before: int, wished: int, why: str) -> None:
+        """The scaler wishes another number of replicas."""
+
+    def leaves(self, replica: int, why: str) -> None:
+        """A replica takes no more calls, and ends once those that it has are answered."""
+
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         """A replica declared its functions."""
 

@@ -145,6 +145,8 @@ class Scaler:
         self._minute: float | None = None
         self.minimum, self.maximum = rules.bounds(now)
         self.wished = min(max(1, self.minimum), self.maximum)
+        # Of the last change of it.
+        self.why = "it is the first deployment"
         self._replicas = self.wished
 
     @property
@@ -167,7 +169,7 @@ class Scaler:
         self._active = running + queued > 0
         self._keep_bounds(now)
         if self.wished == 0 and self._active:
-            self._wish(min(1, self.maximum))
+            self._wish(1, "a call came")
         return self.wished
 
     def _pass(self, until: float) -> None:
@@ -187,11 +189,13 @@ class Scaler:
         self._below = self._below + LOOK_SECONDS if load < rules.down_threshold else 0.0
         self._keep_bounds(self._seen)
         if self._above >= rules.up_seconds and self.wished < self.maximum:
-            self._wish(self.wished + 1)
+            why = f"the load was {rules.up_threshold:g} or more for {_minutes(rules.up_seconds)}"
+            self._wish(self.wished + 1, why)
         # The last one goes only "when there are no active requests".
         may_go = self.wished > self.minimum and (self.wished > 1 or not self._active)
         if self._below >= rules.down_seconds and may_go:
-            self._wish(self.wished - 1)
+            below = _minutes(rules.down_seconds)
+            self._wish(self.wished - 1, f"the load was below {rules.down_threshold:g} for {below}")
 
     def _keep_bounds(self, now: float) -> None:
         """Inferred: when the schedule changes the bounds, they hold at once, for all replicas.
@@ -204,11 +208,14 @@ class Scaler:
         self._minute = minute
         self.minimum, self.maximum = self.rules.bounds(now)
         if not self.minimum <= self.wished <= self.maximum:
-            self._wish(min(max(self.wished, self.minimum), self.maximum))
+            self._wish(
+                min(max(self.wished, self.minimum), self.maximum),
+                f"the schedule asks for {self.minimum} to {self.maximum}",
+            )
 
-    def _wish(self, replicas: int) -> None:
+    def _wish(self, replicas: int, why: str) -> None:
         """One step; inferred: the next has the whole delay before it."""
-        self.wished = replicas
+        self.wished, self.why = replicas, why
         self._above = self._below = 0.0
 
 
@@ -218,6 +225,11 @@ def leaves_first(replicas: Sequence[tuple[int, float]]) -> int:
     Inferred: the one with the fewest calls, and of those the oldest.
     """
     return min(range(len(replicas)), key=lambda index: replicas[index])
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 def _unreadable(text: str, reason: str) -> CmError:

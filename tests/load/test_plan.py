@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -12,10 +17,13 @@ from typer.testing import CliRunner
 from foundry_cm.cli import app
 from foundry_cm.errors import CmError
 from foundry_cm.load.plan import calls, minutes
-from foundry_cm.load.plan.demand import constant, from_csv, office
+from foundry_cm.load.plan.demand import Demand, constant, from_csv, office
 from foundry_cm.load.plan.outcome import HOUR, Outcome, Size
 from foundry_cm.load.plan.search import Question, plan
 from foundry_cm.load.plan.service import Service
+from foundry_cm.local.function.fleet import Count
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.function.settings import Scaling
 from foundry_cm.module.scaler import Override, Rules
 
 OFFICE = Override.parse("mon-fri 08:00-18:00 Europe/Berlin 0-1")
@@ -97,6 +105,66 @@ def test_the_plan_is_the_cheapest_that_keeps_the_target_and_uses_the_hours_of_th
     assert costs["cheapest"] <= found.recommended.paid < costs["quickest"]
     assert waits["quickest"] <= found.recommended.p95 < waits["today"]
     assert found.recommended.rules.override
+
+
+WAITS = """
+import time
+from compute_modules import ConcurrencyType, start_compute_module
+from compute_modules.annotations import function
+
+@function
+def wait(context, event) -> float:
+    time.sleep(0.1)
+    return 0.1
+
+if __name__ == "__main__":
+    start_compute_module(ConcurrencyType.THREAD_POOL)
+"""
+# Half a second of the test is the scaler's minute, and a call of a tenth takes 12 s.
+SCALE = 120.0
+BUSY_MINUTES, MINUTES = 7, 32
+
+
+async def served(settings: Settings) -> list[Count]:
+    """How many replicas there are while a call comes every 5 s for some minutes, and then none."""
+    async with LocalFoundry(settings) as foundry:
+        running = []
+        for _ in range(BUSY_MINUTES * 12):
+            running.append(asyncio.create_task(foundry.call("wait", {})))
+            await asyncio.sleep(5 / SCALE)
+        await asyncio.gather(*running)
+        while foundry.fleet.counts[-1].present:
+            await asyncio.sleep(0.05)
+        return foundry.fleet.counts
+
+
+def steps(counts: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Only the moments at which the number changes."""
+    return [next(group) for _, group in groupby(counts, key=lambda count: count[1])]
+
+
+def at(counts: list[tuple[float, int]], second: float) -> int:
+    return next((there for since, there in reversed(counts) if since <= second), 0)
+
+
+def test_the_simulated_replicas_are_those_of_cm_serve_autoscale(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "app.py").write_text(WAITS)
+    rules = Rules(minimum=0, maximum=3, down_seconds=300)
+    command = [sys.executable, "app.py"]
+    scaling = Scaling(rules, SCALE)
+    counts = asyncio.run(served(Settings(command=command, folder=tmp_path, scaling=scaling)))
+    start = next(count.seconds for count in counts if count.ready)
+    demand = Demand("", 0.0, (12.0,) * BUSY_MINUTES + (0.0,) * (MINUTES - BUSY_MINUTES))
+    outcome = calls.simulate(rules, Service.typed(12.0), (start,), demand)
+    real = steps((count.seconds, count.present) for count in counts)
+    planned = steps((moment.time, moment.there) for moment in outcome.moments)
+    assert [there for _, there in real] == [there for _, there in planned] == [1, 2, 3, 2, 1, 0]
+    apart = [abs(at(real, second) - at(planned, second)) for second in range(0, MINUTES * 60, 10)]
+    with capsys.disabled():
+        print(f"\nreplicas, served and simulated: {fmean(apart):.2f} apart on average")
+    assert fmean(apart) < 0.3
 
 
 def test_a_file_of_calls_is_repeated_until_the_days_are_full(tmp_path: Path) -> None:
