@@ -14,7 +14,7 @@ from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
 VERBS = (
-    *("serve", "call", "event", "run", "schema", "check", "bench", "weights"),
+    *("serve", "call", "event", "run", "schema", "check", "bench", "plan", "weights"),
     *("lock", "build", "publish"),
 )
 

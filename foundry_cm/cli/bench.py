@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from foundry_cm import __version__
 from foundry_cm.cli import measured, terminal
 from foundry_cm.cli.console import label, say, say_next, show_json
 from foundry_cm.cli.container import in_container
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Format, finite
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Format, duration, finite
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.load import calls, chart
 from foundry_cm.load.compare import compare, differences
@@ -24,7 +23,6 @@ from foundry_cm.local.function.foundry import Settings, check_mode
 from foundry_cm.module.project import Project
 
 OUTPUT = "bench.json"
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s)")
 _MOST = {"--replicas": 64, "--concurrency": 1024}
 
 
@@ -55,8 +53,9 @@ def bench(
         ),
     ] = None,
     target_p95: Annotated[
-        str | None,
+        float | None,
         typer.Option(
+            parser=duration,
             metavar="TIME",
             help="Find the highest load at which 95 of 100 calls take less, such as 200ms.",
             show_default=False,
@@ -112,7 +111,7 @@ def bench(
         concurrency=_numbers(concurrency, "--concurrency"),
         seconds=seconds,
         runs=runs,
-        target_p95=_duration(target_p95) if target_p95 is not None else None,
+        target_p95=target_p95,
         seed=seed,
     )
     earlier = Result.read(against) if against else None
@@ -196,15 +195,3 @@ def _numbers(text: str | None, option: str) -> tuple[int, ...]:
         fix=f"Such as: {option} 1,2,4",
         exit_code=USAGE,
     )
-
-
-def _duration(text: str) -> float:
-    found = _DURATION.fullmatch(text.strip())
-    seconds = float(found["number"]) / (1000 if found["unit"] == "ms" else 1) if found else 0.0
-    if not seconds:
-        raise CmError(
-            f'--target-p95 "{text}" is not a time',
-            fix="Give it with its unit: 200ms or 1.5s",
-            exit_code=USAGE,
-        )
-    return seconds

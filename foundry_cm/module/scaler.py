@@ -76,7 +76,10 @@ class Override:
         )
 
     def __str__(self) -> str:
-        days = ",".join(DAYS[day] for day in sorted(self.days))
+        first, last = min(self.days), max(self.days)
+        in_a_row = len(self.days) > 2 and len(self.days) == last - first + 1
+        named = [DAYS[day] for day in sorted(self.days)]
+        days = f"{named[0]}-{named[-1]}" if in_a_row else ",".join(named)
         hours = f"{self.start:%H:%M}-{self.end:%H:%M}"
         return f"{days} {hours} {self.zone} {self.minimum}-{self.maximum}"
 
@@ -134,7 +137,7 @@ class Scaler:
         self.rules = rules
         self._seen = now
         self._next_look = now + LOOK_SECONDS
-        self._running = 0
+        self._running = 0.0
         self._active = False
         # Of the time since the last look: calls and places, each times the seconds that they were there.
         self._busy = self._places = 0.0
@@ -151,7 +154,7 @@ class Scaler:
         """When the load is looked at next: `step` is to be called then, if no call comes or goes."""
         return self._next_look
 
-    def step(self, now: float, *, running: int, replicas: int, queued: int = 0) -> int:
+    def step(self, now: float, *, running: float, replicas: int, queued: int = 0) -> int:
         """Take note that from `now` on so many calls run and so many wait; gives the wished replicas.
 
         `replicas` are those that are there. Inferred: one that starts counts from its beginning, and

@@ -95,7 +95,7 @@ def test_an_override_over_midnight_ends_on_the_next_day() -> None:
 
 def test_an_override_is_read_back_as_it_is_written() -> None:
     written = str(Override.parse(OFFICE))
-    assert written == "mon,tue,wed,thu,fri 08:00-18:00 Europe/Berlin 2-6"
+    assert written == "mon-fri 08:00-18:00 Europe/Berlin 2-6"
     assert Override.parse(written) == Override.parse(OFFICE)
     assert sorted(Override.parse("sat-mon 00:00-00:00 UTC 1-2").days) == [
         0, 5, 6,
