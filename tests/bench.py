@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from tests.batching import batching_gain
 from tests.conftest import REPOSITORY, commit, git, release, snapshot
 from tests.template.conftest import FIRST, history_in, module_of, quiet_update
 from tests.template.test_update import ANSWERS, edit, lines_of_mine, releases
@@ -331,6 +332,13 @@ def main() -> None:
             *update_matrix(history),
             *asyncio.run(round_trips(folder / "trivial")),
             *against_the_first(early),
+            Figure(
+                "16 callers who share passes of a model / one caller",
+                batching_gain(template, folder),
+                "times",
+                8,
+                at_least=True,
+            ),
             call_from_nothing(folder, template),
             demo(),
         ]
