@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
-from foundry_cm.image.launch import launcher
+from foundry_cm.image.launch import in_container
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.addresses import free_port
 from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
@@ -99,23 +98,13 @@ def serve(
         max_megabytes=max_megabytes or project.max_megabytes,
     )
     if container:
-        settings = _in_container(settings, container, engine)
+        check_ref(container)
+        chosen = find_engine(engine)
+        # What it runs is in the image, so a change needs cm build.
+        settings = in_container(settings, chosen, chosen.inspect(container))
         reload = False
     wanted_panel = free_port(PANEL_PORT) if panel_port is None else panel_port
     asyncio.run(_serve(project, settings, wanted_panel, reload))
-
-
-def _in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
-    """The settings that run an image; what it runs is in the image, so a change needs cm build."""
-    check_ref(ref)
-    engine = find_engine(preferred)
-    image = engine.inspect(ref)
-    return dataclasses.replace(
-        settings,
-        command=[engine.name, "run", ref],
-        host=engine.host_name(),
-        launch=launcher(engine, image),
-    )
 
 
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
