@@ -32,6 +32,7 @@ _TIMED = 5
 # Enough calls at a time that both of two replicas get some.
 _TOGETHER = 8
 _TRIES, _PAUSE = 5, 0.5
+_READ_ONLY = "Read-only file system"
 
 Found = tuple[str, Finding]
 
@@ -270,6 +271,8 @@ class Trial:
                         await foundry.call(name, self._sample(foundry.functions[name]))
                     except CmError as error:
                         message = f"{name} does not answer on a read-only root: {error.what}"
+                        if reason := _refused(foundry.replicas[0].output, error.what):
+                            message += f" It says {reason}"
                         self._note("CM511", name, message, fix, error.where)
         except CmError as error:
             message = f"The module does not start on a read-only root: {error.what}"
@@ -293,3 +296,9 @@ class Trial:
             return Launch(command, {**needed(), **env})
 
         return replace(settings, launch=launch)
+
+
+def _refused(output: list[str], told: str) -> str:
+    """What a module printed last of a file that it cannot write, unless that is told already."""
+    found = [line.strip() for line in output if _READ_ONLY in line]
+    return found[-1] if found and _READ_ONLY not in told else ""

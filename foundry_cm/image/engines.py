@@ -312,7 +312,8 @@ class Buildah(Podman):
         if writable is None:
             return Container((made,), Command(argv), (self.remove(name),))
         first = Command((*run, "sh", "-c", ":"))
-        argv = locked(argv, writable=writable, container=name)
+        # buildah itself writes a file into /run.
+        argv = locked(argv, writable=[*writable, "/run"], container=name)
         return Container((made, first), Command(argv), (self.remove(name),))
 
     def remove(self, name: str) -> Command:

@@ -21,12 +21,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from foundry_cm import checks
 from foundry_cm.checks import Module, registry
-from tests.checks import test_hints, test_words
+from foundry_cm.checks.fixes import mended
+from tests.checks import test_helpers, test_hints, test_words
+from tests.checks.corpus import false_findings
+from tests.checks.styles import STYLES
 from tests.checks.test_examples import write
 
 CHECKS = Path(registry.__file__).parent
 BAR = 0.9
+# Where names of a changed file are used.
+_PATCHED = ("foundry_cm.checks", "tests.checks.test_helpers", "tests.checks.corpus", __name__)
 # Of the processor, for all examples of one change: one that never ends is noticed.
 SECONDS = 60
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -107,7 +113,20 @@ class Trees:
         for code, files, what, fix in test_words.WORDS:
             place = folder / f"words-{len(self.words)}"
             write(place, files)
-            self.words.append((code, place, f"{what.partition(' ')[2]} {fix}"))
+            self.words.append((code, place, f"{what} {fix}"))
+        self.mends: list[tuple[Path, dict[str, str]]] = []
+        unmended = [(files, {}) for files in test_words.UNMENDED]
+        for files, after in [
+            *((files, {path: text}) for files, path, text in test_words.MENDS),
+            *unmended,
+        ]:
+            place = folder / f"mends-{len(self.mends)}"
+            write(place, files)
+            self.mends.append((place, after))
+        self.styles = []
+        for name, files in STYLES.items():
+            write(folder / name, files)
+            self.styles.append(folder / name)
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
@@ -117,17 +136,30 @@ class Trees:
 
     def notice(self, subject: str, types: bool) -> bool:
         """Whether anything is otherwise than it should be; the examples of the file come first."""
+        for name, test in vars(test_helpers).items():
+            if name.startswith("test_"):
+                test()  # raises where it fails
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
         if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
             return True
         own = (each for each in self.words if registry._REGISTERED[each[0]].subject == subject)
-        return any(not self._says(*each) for each in own)
+        if any(not self._says(*each) for each in own):
+            return True
+        return any(
+            {each.path: each.after for each in mended(Module.read(place), checks.run(place))}
+            != after
+            for place, after in self.mends
+        ) or any(false_findings(place) for place in self.styles)
 
     def _says(self, code: str, folder: Path, words: str) -> bool:
-        found = registry._REGISTERED[code].run(Module.read(folder))
-        return words in {f"{each.where} {each.message} {each.fix}" for each in found}
+        check = registry._REGISTERED[code]
+        found = check.run(Module.read(folder))
+        return words in {
+            f"{each.severity or check.severity} {each.where} {each.message} {each.fix}"
+            for each in found
+        }
 
     def _is_right(self, code: str, folder: Path, at: tuple[str, ...]) -> bool:
         check = registry._REGISTERED.get(code)
@@ -159,7 +191,7 @@ def changed(name: str, text: str) -> Iterator[None]:
     replaced: list[tuple[ModuleType, str, Any]] = []
     try:
         exec(compile(text, str(old.__file__), "exec", dont_inherit=True), new.__dict__)
-        for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
+        for user in [m for n, m in sys.modules.items() if n.startswith(_PATCHED)]:
             for key, value in list(vars(user).items()):
                 if user is new or (value is not old and not _is_of(value, old, key)):
                     continue

@@ -218,6 +218,14 @@ MENDS: list[tuple[Files, str, str]] = [
     ),
 ]
 
+# What a mend could get wrong, so that none is offered.
+UNMENDED: list[Files] = [
+    *(
+        {"Dockerfile": f"{START}{command}\n", "src/app.py": APP}
+        for command in ("CMD python $APP", "CMD python app.py && true", 'CMD python "a b.py"')
+    ),
+]
+
 
 @pytest.mark.parametrize(("code", "files", "what", "fix"), WORDS, ids=lambda value: str(value)[:60])
 def test_a_finding_says_what_where_and_how_bad(
@@ -241,11 +249,9 @@ def test_a_mend_that_cannot_be_wrong_is_offered(
     assert {file.path: file.after for file in changed}[path] == text
 
 
-@pytest.mark.parametrize(
-    "command", ["CMD python $APP", "CMD python app.py && true", 'CMD python "a b.py"']
-)
-def test_a_command_that_needs_its_shell_is_not_mended(command: str, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"{START}{command}\n", "src/app.py": APP})
+@pytest.mark.parametrize("files", UNMENDED, ids=lambda files: str(files)[:60])
+def test_what_takes_a_choice_is_not_mended(files: Files, tmp_path: Path) -> None:
+    write(tmp_path, files)
     assert mended(Module.read(tmp_path), checks.run(tmp_path)) == []
 
 

@@ -101,7 +101,7 @@ def test_image_is_checked_live_on_a_read_only_root(
     buildah("commit", "--quiet", "--rm", name, ref)
     found = live(module, ref)
     assert [finding.code for finding in found] == ["CM511"]
-    assert "Read-only file system: 'seen.txt'" in found[0].message
+    assert "It says OSError: [Errno 30] Read-only file system: 'seen.txt'" in found[0].message
 
 
 def live(module: Path, ref: str) -> list[Finding]:

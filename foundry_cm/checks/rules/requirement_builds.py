@@ -12,7 +12,14 @@ from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.requirements import is_lock, requirements
-from foundry_cm.checks.rules.requirements import APP, DOCKERFILE, SDK_RANGE, asking
+from foundry_cm.checks.rules.requirements import (
+    APP,
+    DOCKERFILE,
+    SDK_RANGE,
+    asking,
+    installing,
+    project,
+)
 
 _OPENCV = ("opencv-python", "opencv-contrib-python")
 _GL = re.compile(
@@ -138,6 +145,14 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
         ),
         asking("torch", app='import torch\nMODEL = torch.load("m").cuda()\n'),
         {"src/app.py": "import torch\n"},
+        installing(
+            "uv sync",
+            "import torch\n",
+            pyproject__toml=project(
+                "torch",
+                more='[[tool.uv.index]]\nurl = "https://download.pytorch.org/whl/cpu"\n',
+            ),
+        ),
         asking("torch", app='import torch\nMODEL = torch.load("m").to("cuda")\n'),
         asking("torch", app="import torch\nGPU = torch.cuda.is_available()\n"),
         asking("torch", app="import torch\n", Dockerfile="FROM nvidia/cuda:13.0-base\n"),

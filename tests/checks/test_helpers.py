@@ -1,0 +1,325 @@
+"""What the checks stand on: what a name, a call or a table is, read from small files."""
+
+from __future__ import annotations
+
+import ast
+
+from foundry_cm.checks import (
+    calls,
+    columns,
+    credentials,
+    dependencies,
+    distributions,
+    program,
+    source,
+)
+
+
+def one_file(text: str, path: str = "app.py") -> source.Source:
+    return source.Source(path, text)
+
+
+def whole(**files: str) -> program.Program:
+    """The files as one program, by the names they are imported by."""
+    return program.Program({name: one_file(text, f"{name}.py") for name, text in files.items()})
+
+
+def columns_of(value: str, before: str = "") -> set[str] | None:
+    """The columns of what process() returns; its batch has a and b."""
+    text = f"import pyarrow as pa\ndef process(batch, rest):\n    {before}\n    return {value}\n"
+    read = one_file(text)
+    function = read.tree.body[1]
+    assert isinstance(function, ast.FunctionDef)
+    returned = function.body[-1]
+    assert isinstance(returned, ast.Return) and returned.value
+    return columns.columns_of(read, function, returned.value, {"a", "b"})
+
+
+def test_columns_of_a_table() -> None:
+    assert columns_of("batch") == {"a", "b"}
+    assert columns_of("rest") is None
+    assert columns_of("wide", "wide = batch.append_column('c', [])") == {"a", "b", "c"}
+    assert columns_of("batch", "batch = batch.select(['a'])") == {"a"}
+    assert (
+        columns_of("batch", "batch = batch.append_column('c', [])") is None
+    )  # of itself, without an end
+    assert columns_of("one", "one = batch; one = rest") is None
+    assert columns_of("batch.select(['a'])") == {"a"}
+    assert columns_of("rest.select(('a', 'c'))") == {"a", "c"}
+    assert columns_of("rest.rename_columns(['x'])") == {"x"}
+    assert columns_of("batch.drop(['a'])") == {"b"}
+    assert columns_of("batch.drop_columns('a')") == {"b"}
+    assert columns_of("batch.slice(3).combine_chunks()") == {"a", "b"}
+    assert columns_of("batch.group_by('a')") is None
+    assert columns_of("batch.select([name, 'a'])") is None
+    assert columns_of("batch.select(name)") is None
+    assert columns_of("batch.drop()") is None
+    assert columns_of("rest.append_column('c', [])") is None
+    assert columns_of("pa.table({'a': [], 'c': []})") == {"a", "c"}
+    assert columns_of("pa.table({'a': [], **rest})") is None
+    assert columns_of("pa.table([[]], names=['a'])") == {"a"}
+    assert columns_of("pa.table([[]], schema=None)") is None
+    assert columns_of("pa.table(rest)") is None
+    assert columns_of("pa.Table.from_pydict({'a': []})") == {"a"}
+    assert columns_of("process(batch)") is None
+    assert columns_of("batch + rest") is None
+
+
+ADDED = """
+import compute_modules
+from compute_modules import add_function, add_functions
+class Shop:
+    def sell(self, context, event): ...
+    @staticmethod
+    def buy(context, event): ...
+    name = 'shop'
+SHOP = Shop()
+def one(context, event): ...
+def two(context, event): ...
+def three(context, event): ...
+BOTH = [one, two]
+"""
+
+
+def added(call: str) -> list[tuple[str, bool, bool]]:
+    """The name of each function that a call registers, whether it streams, and whether it has self."""
+    found = whole(app=ADDED + call).handlers
+    return [(each.node.name, each.streaming, each.method) for each in found]
+
+
+def test_functions_that_a_call_registers() -> None:
+    assert added("add_function(one)") == [("one", False, False)]
+    assert added("add_function(function_ref=one)") == [("one", False, False)]
+    assert added("add_function(one, streaming=True)") == [("one", True, False)]
+    assert added("add_function(one, streaming=False)") == [("one", False, False)]
+    assert added("add_function(one, edits=two)") == [("one", False, False)]
+    assert added("add_functions(one, two)") == [("one", False, False), ("two", False, False)]
+    assert added("add_functions(*BOTH)") == [("one", False, False), ("two", False, False)]
+    assert added("add_functions(*[one, three])") == [
+        ("one", False, False),
+        ("three", False, False),
+    ]
+    assert added("for each in BOTH:\n    add_function(each)") == [
+        ("one", False, False),
+        ("two", False, False),
+    ]
+    loops = "for each in (three,):\n    add_function(each)\nfor other in BOTH:\n    print(other)"
+    assert added(loops) == [("three", False, False)]
+    assert added("add_function(SHOP.sell)") == [("sell", False, True)]
+    assert added("add_function(Shop().sell)") == [("sell", False, True)]
+    assert added("add_function(Shop.buy)") == [("buy", False, False)]
+    assert added("add_function(SHOP.name)") == []
+    assert added("add_function(one.sell)") == []
+    assert added("add_function(BOTH.sell)") == []
+    assert added("add_function(unknown)") == []
+    assert added("compute_modules.start_compute_module(one)") == []
+    assert added("def add_function(f): ...\nadd_function(one)") == []
+
+
+def test_only_decorators_of_the_sdk_register_a_function() -> None:
+    app = "from {0} import {1} as f\n@f\ndef one(context, event): ...\n"
+    for module, name, count in (
+        ("compute_modules.annotations", "function", 1),
+        ("cmkit", "function", 1),
+        ("compute_modules.annotations", "other", 0),
+        ("acme", "function", 0),
+    ):
+        assert len(whole(app=app.format(module, name)).handlers) == count, module
+
+
+def test_names_across_files() -> None:
+    files = {
+        "app": "import shop as s\nfrom shop import Order, np, price\nimport a.b\n",
+        "shop": "import numpy as np\nfrom far import price\nclass Order: ...\nRATE = 1\n",
+    }
+    read = whole(**files)
+    app = read.sources["app"]
+
+    def find(text: str) -> str:
+        found = read.find(app, ast.parse(text, mode="eval").body)
+        return found if isinstance(found, str) else f"{found.source.path} {found.name}"
+
+    assert find("Order") == "shop.py Order"
+    assert find("s.Order") == "shop.py Order"
+    assert find("s.np.float32") == find("np.float32") == "numpy.float32"
+    assert find("price") == "far.price"
+    assert find("s.RATE.real") == ""  # of a value, of which nothing is known
+    assert find("Order.code") == ""
+    assert find("a.b.c") == "a.b.c"
+    assert find("print") == "print"
+    assert find("s.unknown") == "shop.unknown"
+    assert find("f()") == ""
+    assert find("f().x") == ""
+
+
+def test_files_that_a_started_file_reaches() -> None:
+    read = program.Program(
+        {
+            "halls": one_file("import late\n", "halls/__init__.py"),
+            "halls.north": one_file("from .south import level\n", "halls/north.py"),
+            "halls.south": one_file("", "halls/south.py"),
+            "late": one_file("", "late.py"),
+            "other": one_file("", "other.py"),
+        }
+    )
+    reached = read.reached(read.sources["halls.north"])
+    assert reached == {"halls/__init__.py", "halls/north.py", "halls/south.py", "late.py"}
+    assert read.reached(read.sources["late"]) == {"late.py"}
+
+
+def depends(body: str, more: str = "") -> set[str]:
+    """The functions in which the name `x` depends on the event, in a handler with this body."""
+    text = f"{more}\ndef handler(context, event):\n    {body}\n"
+    read = whole(app=text)
+    handler = read.sources["app"].top["handler"]
+    assert isinstance(handler, ast.FunctionDef)
+    found = calls.visits(read, read.sources["app"], handler)
+    return {visit.node.name for visit in found if "x" in visit.given}
+
+
+def test_what_depends_on_the_event() -> None:
+    for body in (
+        "x = event.text",
+        "x: str = event.text",
+        "x = 1; x += event.number",
+        "for x in event.lines: pass",
+        "y = event.text; x = y.upper()",
+        "with open(event.path) as x: pass",
+        "[x for x in event.lines]",
+        "(x := event.text)",
+        "a, x = event",
+    ):
+        assert depends(body) == {"handler"}, body
+    for body in ("x = 1", "x: str", "for x in range(3): pass", "with open('a') as x: pass"):
+        assert depends(body) == set(), body
+    inner = "def inner(y, x): ..."
+    assert depends("inner(1, event.text)", inner) == {"inner"}
+    assert depends("inner(event.text, 1)", inner) == set()
+    assert depends("inner(1, x=event.text)", inner) == {"inner"}
+    assert depends("inner(1, x=2)", inner) == set()
+    assert depends("inner(y=event.text, x=2)", inner) == set()
+    assert depends("inner(1, **event)", inner) == set()
+
+
+def reached(body: str, more: str) -> list[str]:
+    """The functions that a call of a handler with this body runs."""
+    read = whole(app=f"import functools\n{more}\ndef handler(context, event):\n    {body}\n")
+    handler = read.sources["app"].top["handler"]
+    assert isinstance(handler, ast.FunctionDef)
+    return [visit.node.name for visit in calls.visits(read, read.sources["app"], handler)]
+
+
+def test_functions_that_run_for_each_call() -> None:
+    load = "MODEL = None\ndef load(): ..."
+    assert reached("load()", load) == ["handler", "load"]
+    assert reached("print(event)", load) == ["handler"]
+    assert reached("load()", f"{load}\nload = functools.cache(load)") == ["handler"]
+    assert reached("load()", load.replace("def", "@functools.lru_cache(1)\ndef")) == ["handler"]
+    assert reached("load()", load.replace("def", "@functools.wraps(print)\ndef")) == [
+        "handler",
+        "load",
+    ]
+    for test in ("MODEL is None", "not MODEL", "event.text not in KNOWN", "not MODEL or event"):
+        assert reached(f"if {test}: load()", load) == ["handler"], test
+    for test in ("MODEL == 1", "MODEL in KNOWN", "MODEL is not None", "event", "-MODEL"):
+        assert reached(f"if {test}: load()", load) == ["handler", "load"], test
+    assert reached("handler(context, event)", "") == ["handler"]
+
+
+def test_what_runs_while_a_file_is_imported() -> None:
+    text = """
+if x:
+    a
+else:
+    b
+try:
+    c
+except E:
+    d
+finally:
+    e
+def f():
+    g
+class H:
+    i
+{main}:
+    j
+else:
+    k
+"""
+    for main in ('if __name__ == "__main__"', 'if "__main__" == __name__'):
+        read = one_file(text.format(main=main))
+        found = [ast.unparse(n) for n in source.at_import(read.tree) if isinstance(n, ast.Expr)]
+        assert found == ["a", "b", "c", "d", "e", "k"], main
+    read = one_file(text.format(main="if name == 'main'"))
+    assert "j" in [ast.unparse(n) for n in source.at_import(read.tree) if isinstance(n, ast.Expr)]
+
+
+def test_relative_imports_are_made_absolute() -> None:
+    def targets(path: str, text: str) -> list[str]:
+        return [found.target for found in source.Source(path, text, "src").imports]
+
+    assert targets("src/a/b.py", "from . import c") == ["a.c"]
+    assert targets("src/a/b.py", "from .d import c") == ["a.d.c"]
+    assert targets("src/a/__init__.py", "from . import c") == ["a.c"]
+    assert targets("src/a/b/c.py", "from ..d import e") == ["a.d.e"]
+    assert targets("src/b.py", "from d import e") == ["d.e"]
+    assert targets("src/b.py", "import d.e") == ["d", "d.e"]
+    assert targets("src/b.py", "import d.e as f") == ["d.e"]
+
+
+def test_libraries_and_what_they_bring() -> None:
+    assert distributions.libraries_of("yaml") == {"pyyaml"}
+    assert distributions.libraries_of("Some_Thing") == {"some-thing"}
+    assert "yaml" in distributions.imports_of("pyyaml")
+    assert distributions.imports_of("typing-extensions") == {"typing_extensions"}
+    assert distributions.imports_of("packaging") == {"packaging"}
+    assert distributions.imports_of("acme-of-nobody") == set()
+    found, unknown = distributions.closure([("timm", frozenset()), ("acme-x", frozenset())])
+    assert {"timm", "torch", "safetensors", "acme-x"} <= found
+    assert "acme-x" in unknown and "timm" not in unknown
+    plain, _ = distributions.closure([("foundry-compute-modules", frozenset())])
+    more, _ = distributions.closure([("foundry-compute-modules", frozenset({"sources"}))])
+    assert "external-systems" in more - plain and "requests" in plain
+
+
+def test_secrets_by_their_form() -> None:
+    text = 'A = "ghp_' + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8" + '"\n'
+    assert [(found.line, found.kind) for found in credentials.by_form(text)] == [
+        (1, "A GitHub token")
+    ]
+
+
+def test_libraries_as_conda_and_poetry_ask_for_them() -> None:
+    for text, wanted in {
+        "numpy": ["numpy"],
+        "conda-forge::numpy=2.1": ["numpy==2.1.*"],
+        "numpy=2.1=py312_0": ["numpy==2.1.*"],
+        "numpy=2.1.*": ["numpy==2.1.*"],
+        "numpy==2.1=py312_0": ["numpy==2.1"],
+        "numpy >=2,<3": ["numpy>=2,<3"],
+        "pytorch::pytorch 2.1": ["torch"],
+        "py-opencv": ["opencv-python-headless"],
+        "python=3.12": [],
+        "pip": [],
+        "": [],
+    }.items():
+        assert dependencies.of_conda(text) == wanted, text
+    for version, asked in {
+        "^1.2.3": ">=1.2.3,<2",
+        "^0.34": ">=0.34,<0.35",
+        "^0.0.3": ">=0.0.3,<0.0.4",
+        "^0": ">=0,<1",
+        "~1.2.3": ">=1.2.3,<1.3",
+        "~1": ">=1,<2",
+        "~=1.2": "~=1.2",
+        "1.2.3": "==1.2.3",
+        "1.2.*": "==1.2.*",
+        "*": "",
+        "": "",
+        ">=1,<2": ">=1,<2",
+        ">=1 <2": ">=1,<2",
+        "^1 || ^2": "",
+        "next": "",
+    }.items():
+        assert dependencies._range(version) == asked, version
