@@ -130,12 +130,12 @@ def of_conda(text: str) -> list[str]:
     if not match or name in {"", "python", "pip"}:
         return []
     asked = match[2].split(" ")[0].strip("[]\"'")
-    if re.fullmatch(r"=\d[\w.]*(=\w+)?", asked):
-        asked = f"=={asked[1:].partition('=')[0].removesuffix('.*')}.*"
+    if begins := re.fullmatch(r"=(\d[\w.]*?)(\.?\*)?(=\w+)?", asked):
+        asked = f"=={begins[1]}.*"
     elif exact := re.fullmatch(r"==(\d[\w.]*)(=\w+)?", asked):
         asked = f"=={exact[1]}"
-    wanted = f"{_OF_CONDA.get(name, name)}{asked}"
-    return [wanted if _name(wanted) else _OF_CONDA.get(name, name)]
+    known = _OF_CONDA.get(name, name)
+    return [known + asked if _name(known + asked) == known else known]
 
 
 def _texts(module: Module, asked: Any, *, beside: bool = False) -> Iterator[Listed]:
@@ -167,7 +167,7 @@ def _range(version: str) -> str:
     """A range of Poetry (`^1.2`, `~1.2`, `1.2.*`) as pip writes it; nothing for any version."""
     parts = [_part(part) for part in re.split(r"[,\s]+(?=[\^~<>=!\d*])", version.strip())]
     found = ",".join(filter(None, parts))
-    return found if "||" not in version and _name(f"x{found}") else ""
+    return found if "||" not in version and _name(f"x{found}") == "x" else ""
 
 
 def _part(part: str) -> str:

@@ -21,9 +21,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from foundry_cm import checks
-from foundry_cm.checks import Module, registry
+from foundry_cm.checks import Module, pages, registry
 from foundry_cm.checks.fixes import mended
+from foundry_cm.checks.registry import Files
+from foundry_cm.module.git import git
 from tests.checks import test_helpers, test_hints, test_words
 from tests.checks.corpus import false_findings
 from tests.checks.styles import STYLES
@@ -115,7 +119,9 @@ class Trees:
             write(place, files)
             self.words.append((code, place, f"{what} {fix}"))
         self.mends: list[tuple[Path, dict[str, str]]] = []
-        unmended = [(files, {}) for files in test_words.UNMENDED]
+        unmended: list[tuple[Files, dict[str, str]]] = [
+            (files, {}) for files in test_words.UNMENDED
+        ]
         for files, after in [
             *((files, {path: text}) for files, path, text in test_words.MENDS),
             *unmended,
@@ -130,6 +136,7 @@ class Trees:
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
+        self.pages = {check.code: pages.page(check) for check in registry.checks()}
         self.posted = [
             test_hints.posted(names, n, kind) for n, kind in enumerate(test_hints.types())
         ]
@@ -142,16 +149,22 @@ class Trees:
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
+        if self.pages != {check.code: pages.page(check) for check in registry.checks()}:
+            return True  # the pages of the documentation, which a test compares
         if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
             return True
         own = (each for each in self.words if registry._REGISTERED[each[0]].subject == subject)
         if any(not self._says(*each) for each in own):
             return True
-        return any(
-            {each.path: each.after for each in mended(Module.read(place), checks.run(place))}
-            != after
-            for place, after in self.mends
-        ) or any(false_findings(place) for place in self.styles)
+        return (
+            any(
+                {each.path: each.after for each in mended(Module.read(place), checks.run(place))}
+                != after
+                for place, after in self.mends
+            )
+            or any(false_findings(place) for place in self.styles)
+            or not _proved(subject)
+        )
 
     def _says(self, code: str, folder: Path, words: str) -> bool:
         check = registry._REGISTERED[code]
@@ -179,6 +192,35 @@ class Trees:
         )
 
 
+def _proved(subject: str) -> bool:
+    """Whether the tests of the checks that no example can show pass."""
+    files = {
+        check.proof
+        for check in registry._REGISTERED.values()
+        if check.subject == subject and check.proof and not check.live
+    }
+    files |= {"tests/checks/test_ignores.py"} if subject == "reading" else set()
+    if not files:
+        return True
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:foundry_cm", "-o", "addopts="]
+    with contextlib.redirect_stdout(io.StringIO()), asking(git):
+        return pytest.main([*options, *sorted(files)]) == 0
+
+
+@contextlib.contextmanager
+def asking(answers: Any) -> Iterator[None]:
+    """The checks with another `git`."""
+    users = [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]
+    before = [(user, vars(user)["git"]) for user in users if hasattr(user, "git")]
+    for user, _ in before:
+        vars(user)["git"] = answers
+    try:
+        yield
+    finally:
+        for user, kept in before:
+            vars(user)["git"] = kept
+
+
 @contextlib.contextmanager
 def changed(name: str, text: str) -> Iterator[None]:
     """The package with one file changed, wherever its names are used."""
@@ -191,6 +233,7 @@ def changed(name: str, text: str) -> Iterator[None]:
     replaced: list[tuple[ModuleType, str, Any]] = []
     try:
         exec(compile(text, str(old.__file__), "exec", dont_inherit=True), new.__dict__)
+        registry.checks.cache_clear()
         for user in [m for n, m in sys.modules.items() if n.startswith(_PATCHED)]:
             for key, value in list(vars(user).items()):
                 if user is new or (value is not old and not _is_of(value, old, key)):
@@ -204,6 +247,7 @@ def changed(name: str, text: str) -> Iterator[None]:
         sys.modules[name] = old
         registry._REGISTERED.clear()
         registry._REGISTERED.update(registered)
+        registry.checks.cache_clear()
 
 
 def _is_of(value: Any, module: ModuleType, key: str) -> bool:
@@ -224,10 +268,7 @@ def main() -> int:
     names = sys.argv[2:]
     tried, survivors = 0, []
     # The examples are in no repository, and to ask git for each of them takes longer than the check.
-    for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
-        if hasattr(user, "git"):
-            vars(user)["git"] = lambda *_: None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, asking(lambda *_: None):
         trees = Trees(Path(folder))
         assert not trees.notice("", types=True), "the examples fail without any change"
         for file in sorted(CHECKS.rglob("*.py")):

@@ -112,6 +112,7 @@ def test_functions_that_a_call_registers() -> None:
     assert added("add_function(one.sell)") == []
     assert added("add_function(BOTH.sell)") == []
     assert added("add_function(unknown)") == []
+    assert added("add_function(unknown.sell)") == []
     assert added("compute_modules.start_compute_module(one)") == []
     assert added("def add_function(f): ...\nadd_function(one)") == []
 
@@ -150,6 +151,8 @@ def test_names_across_files() -> None:
     assert find("s.unknown") == "shop.unknown"
     assert find("f()") == ""
     assert find("f().x") == ""
+    assert read.outside("shop.np.float32") == "numpy.float32"
+    assert read.outside("shop.Order.code") == ""
 
 
 def test_files_that_a_started_file_reaches() -> None:
@@ -165,6 +168,8 @@ def test_files_that_a_started_file_reaches() -> None:
     reached = read.reached(read.sources["halls.north"])
     assert reached == {"halls/__init__.py", "halls/north.py", "halls/south.py", "late.py"}
     assert read.reached(read.sources["late"]) == {"late.py"}
+    south = read.reached(read.sources["halls.south"])  # its package runs first
+    assert south == {"halls/__init__.py", "halls/south.py", "late.py"}
 
 
 def depends(body: str, more: str = "") -> set[str]:
@@ -296,6 +301,7 @@ def test_libraries_as_conda_and_poetry_ask_for_them() -> None:
         "conda-forge::numpy=2.1": ["numpy==2.1.*"],
         "numpy=2.1=py312_0": ["numpy==2.1.*"],
         "numpy=2.1.*": ["numpy==2.1.*"],
+        "numpy 2.1.*": ["numpy"],
         "numpy==2.1=py312_0": ["numpy==2.1"],
         "numpy >=2,<3": ["numpy>=2,<3"],
         "pytorch::pytorch 2.1": ["torch"],

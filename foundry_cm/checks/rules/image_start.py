@@ -133,13 +133,13 @@ def shell_form(module: Module) -> Iterator[Finding]:
         instruction = start.instruction
         if path != start.place[0]:
             fix = "Write exec before the last command of the script."
-        elif instruction.json_form or not start.in_shell:
+        elif instruction.json_form:
             fix = "Write exec before the last command, or leave the shell out."
         elif instruction.text.startswith("["):
             fix = "A list needs double quotes; as it is written, the shell gets it as text."
         else:
             fix = f'Write it as a list: {instruction.name} ["python", "app.py"].'
-        edit = _as_list(start) if start.in_shell and path == start.place[0] else ()
+        edit = _as_list(start) if path == start.place[0] else ()
         yield Finding(
             "A shell is process 1, and keeps SIGTERM from the program", path, fix, line, edit=edit
         )
@@ -148,9 +148,13 @@ def shell_form(module: Module) -> Iterator[Finding]:
 def _as_list(start: Start) -> tuple[Edit, ...]:
     path, line = start.place
     text = start.instruction.text
-    whole = start.container.module.lines(path)[line - 1].strip()
+    module = start.container.module
+    whole = module.lines(path)[line - 1].strip()
     if not re.fullmatch(r"[\w./:= -]+", text) or not whole.endswith(text):
         return ()
+    scripts = [name for name in start.files.values() if name.endswith(".sh")]
+    if any(not (module.text(name) or "").startswith("#!") for name in scripts):
+        return ()  # only a shell runs it
     words = json.dumps(text.split())
     return (Edit(path, line, line + 1, (f"{start.instruction.name} {words}",)),)
 

@@ -61,6 +61,8 @@ def _imported(module: Module) -> Iterator[tuple[Source, ast.Call, str]]:
     good=(
         good("print('starting', file=sys.stderr)\n\n\n" + ECHO, imports="import sys\n\n"),
         good("logging.basicConfig(stream=sys.stdout)\n\n\n" + ECHO, imports="import logging\nimport sys\n\n"),
+        good("logging.basicConfig(level='INFO')\nlogging.info('starting')\n\n\n" + ECHO, imports="import logging\n\n"),
+        good("logging.basicConfig(stream=sys.stderr)\nlogging.getLogger('a').addFilter(sys.stdout)\nlogging.info('starting')\n\n\n" + ECHO, imports="import logging\nimport sys\n\n"),
     ),
 )  # fmt: skip
 def output_at_import(module: Module) -> Iterator[Finding]:
@@ -110,7 +112,10 @@ def _is_stdout(source: Source, value: ast.expr) -> bool:
         bad("@function\ndef serve(context, event: Query) -> str:\n    uvicorn.run('app:web', port=8945)  #<\n    return ''\n", imports="import uvicorn\n"),
         bad("SERVER = HTTPServer(('', 80), None)  #<\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
     ),
-    good=good("SERVER = HTTPServer(('', 8080), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
+    good=(
+        good("SERVER = HTTPServer(('', 8080), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
+        good("SERVER = HTTPServer(('', PORT), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\nfrom ports import PORT\n"),
+    ),
 )  # fmt: skip
 def reserved_port(module: Module) -> Iterator[Finding]:
     """A server on a port that is not the module's.
@@ -157,7 +162,10 @@ def _port(call: ast.Call) -> int | None:
         bad("def rates() -> dict[str, float]:\n    return requests.get('https://example.com').json()  #<\n\n\nRATES = rates()\n\n\n" + ECHO, imports="import requests\n"),
         bad("TOKEN = oauth('acme.palantirfoundry.com', ['api:read-data'])  #<\n\n\n" + ECHO, imports="from compute_modules.auth import oauth\n"),
     ),
-    good=good("@function\ndef fetch(context, event: Query) -> str:\n    return requests.get(event.text).text\n", imports="import requests\n"),
+    good=(
+        good("@function\ndef fetch(context, event: Query) -> str:\n    return requests.get(event.text).text\n", imports="import requests\n"),
+        good("TOKEN = RefreshingOauthToken(hostname='acme.palantirfoundry.com', scope=[])\n\n\n" + ECHO, imports="from compute_modules.auth import RefreshingOauthToken\n"),
+    ),
 )  # fmt: skip
 def network_at_import(module: Module) -> Iterator[Finding]:
     """A call over the network while a file is imported.

@@ -144,6 +144,11 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
             **{"torch.txt": "--index-url https://download.pytorch.org/whl/cpu\ntorch>=2.6,<3\n"},
         ),
         asking("torch", app='import torch\nMODEL = torch.load("m").cuda()\n'),
+        asking(
+            "--index-url https://download.pytorch.org/whl/cpu",
+            "torch",
+            app='import torch\nMODEL = torch.load("m")\n',
+        ),
         {"src/app.py": "import torch\n"},
         installing(
             "uv sync",

@@ -130,6 +130,7 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         ),
     ),
     good=(
+        asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
         installing("uv sync", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
         installing("uv sync --all-groups --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
         installing("pipenv install -d", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n'),
@@ -146,7 +147,6 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
             "src/app.py": APP + "import polars\n",
         },
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install .\n"),
-        asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
         asking(SDK_RANGE, "openai", "pydantic-settings", app=APP + "import httpx, pydantic\n"),
         asking(SDK_RANGE, app=APP + "try:\n    import pandas\nexcept ImportError:\n    pandas = None\n"),
         asking(
@@ -209,11 +209,11 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
         Bad("environment.yml:5", installing("conda env create", base=CONDA, environment__yml=conda("pip", pip=f"{SDK_RANGE}\n      - polars"))),
     ),
     good=(
+        asking(SDK_RANGE, "pyyaml", "pandas", "openpyxl", app=APP + "import yaml, pandas\n"),
         installing("pip install poetry && poetry install", pyproject__toml=poetry(f'{SDK} = "^0.34"')),
         installing("poetry install", pyproject__toml=poetry(f'{SDK} = "^0.34"\n[tool.poetry.group.dev.dependencies]\nruff = "*"')),
         installing("uv sync", pyproject__toml=project(SDK_RANGE, more=_DEV)),
         installing("conda env create", base=CONDA, environment__yml=conda("ffmpeg", "polars", pip=SDK_RANGE)),
-        asking(SDK_RANGE, "pyyaml", "pandas", "openpyxl", app=APP + "import yaml, pandas\n"),
         asking(SDK_RANGE, "pandas", "numpy<2", app=APP + "import pandas\n"),
         asking(SDK_RANGE, "google-cloud-vision", app=APP + "from google.cloud import vision\n"),
         asking(SDK_RANGE, "hypercorn", Dockerfile=DOCKERFILE.replace("python", "hypercorn")),
@@ -390,6 +390,6 @@ def _words(module: Module) -> str:
 
 
 def _other_imports(module: Module) -> set[str]:
-    """What Python files import that are not counted as the module's code, such as scripts."""
-    others = [path for path in module.files if path.endswith(".py") and path not in module.python]
+    """What all Python files import, also those that are not counted as the module's code."""
+    others = [path for path in module.files if path.endswith(".py")]
     return {found.target for path in others for found in module.source(path).imports}

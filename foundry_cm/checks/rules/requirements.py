@@ -110,6 +110,7 @@ def sdk_imports(module: Module) -> list[tuple[str, int]]:
         Bad("Dockerfile:2", installing("conda install -y -c conda-forge 'numpy>=2'", base=CONDA)),
     ),
     good=(
+        asking("Foundry_Compute.Modules>=0.34,<0.35"),
         installing("poetry install --only main", pyproject__toml=poetry(f'{SDK} = "^0.34"')),
         installing(
             "poetry install --with run --without dev",
@@ -134,7 +135,6 @@ def sdk_imports(module: Module) -> list[tuple[str, int]]:
             r__in=f"{SDK_RANGE}\n",
             pyproject__toml='[project]\nname = "m"\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = { file = ["r.in"] }\n',
         ),
-        asking("Foundry_Compute.Modules>=0.34,<0.35"),
         asking("-r base.txt", **{"base.txt": f"{SDK}==0.34.0\n"}),
         asking("requests", app="import requests\n"),
         asking("requests", Dockerfile=DOCKERFILE.replace("python:3.12-slim", "acme/runtime:4")),
@@ -195,6 +195,7 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         Bad("environment.yml:4", installing("conda env create", environment__yml=conda("pip", pip=SDK), base=CONDA)),
     ),
     good=(
+        asking(SDK_RANGE),
         installing("poetry install", pyproject__toml=poetry(f'{SDK} = "*"'), poetry__lock=""),
         installing("poetry install", pyproject__toml=poetry(f'{SDK} = "~0.34"')),
         installing("poetry install", pyproject__toml=poetry(f'{SDK} = "0.34.*"')),
@@ -202,7 +203,6 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
         installing("pip install .", pyproject__toml=project(SDK, more=f'[tool.uv.sources]\n{SDK} = {{ git = "https://a.io/b" }}\n')),
         installing("pipenv sync", Pipfile=f'[packages]\n{SDK} = "*"\n', **{"Pipfile.lock": ""}),
         installing("conda env create", environment__yml=conda(f"{SDK}=0.34"), base=CONDA),
-        asking(SDK_RANGE),
         asking(f"{SDK}==0.34.*"),
         asking(f"{SDK}~=0.34"),
         asking(f"{SDK}>=0.35"),
@@ -308,8 +308,8 @@ def sources_extra(module: Module) -> Iterator[Finding]:
         Bad("base.txt:2", asking("-r base.txt", **{"base.txt": f"-i https://a.example/s\n-i https://b.example/s\n{SDK_RANGE}\n"})),
     ),
     good=(
-        installing("uv sync", pyproject__toml=project(SDK_RANGE, more='[[tool.uv.index]]\nurl = "https://a.io/s"\n[[tool.uv.index]]\nurl = "https://b.io/s"\n')),
         asking("--index-url https://a.example/simple", SDK_RANGE),
+        installing("uv sync", pyproject__toml=project(SDK_RANGE, more='[[tool.uv.index]]\nurl = "https://a.io/s"\n[[tool.uv.index]]\nurl = "https://b.io/s"\n')),
         asking("-r requirements.lock", **{"requirements.lock": f"--index-url https://a/s\n--extra-index-url https://b/s\n{SDK}==0.34.0\n"}),
     ),
 )  # fmt: skip
