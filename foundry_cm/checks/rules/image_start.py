@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -179,6 +180,9 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         Bad("docker/Dockerfile:5", {"docker/Dockerfile": BUILD + 'CMD ["python", "x.py"]\n', "src/app.py": APP}),
         Bad("a/Containerfile:3", {"a/Containerfile": 'FROM a:1\nCOPY app.py /\nCMD ["/x.py"]\n', "a/app.py": APP}),
         Bad("Dockerfile:5", _with('CMD ["node", "-r", "x", "server"]\n')),
+        Bad("Dockerfile:5", _with('CMD ["run.sh"]\n', run__sh="exec python app.py\n", app__py=APP)),
+        Bad("Dockerfile:5", _with("CMD exec nohup app.py\n")),
+        Bad("Dockerfile:6", _with('COPY tool.py /usr/local/bin/\nCMD ["python", "tool.py"]\n') | {"tool.py": APP}),
     ),
     good=(
         _with('CMD ["python", "-u", "app.py"]\n'),
@@ -195,6 +199,10 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         _with(
             'COPY run.sh /usr/local/bin/\nENTRYPOINT ["run.sh"]\nCMD ["python", "app.py"]\n'
         ) | {"run.sh": 'exec "$@"\n'},
+        _with('ENV PATH=/app:$PATH\nCMD ["run.sh"]\n', run__sh="exec python app.py\n", app__py=APP),
+        _with('CMD ["uv", "run", "app.py"]\n'),
+        _with('COPY run.sh /usr/local/bin/\nCMD ["sh", "run.sh"]\n') | {"run.sh": "exec python app.py\n"},
+        _with("CMD exec env DEBUG=1 ./app.py\n"),
         _with('CMD ["sh"]\n'),
         _with('CMD ["node", "-e", "1"]\n'),
         _with('CMD ["python", "$SCRIPT"]\n'),
@@ -218,7 +226,8 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
 def missing_script(module: Module) -> Iterator[Finding]:
     """The command runs a file that no COPY brings into the image.
 
-    The container ends as soon as it starts. Shells, entry scripts and `python -m` are followed.
+    The container ends as soon as it starts. Shells, entry scripts and `python -m` are followed. A
+    script that is run by its name alone has to lie in a folder of `PATH`, as everywhere.
     """
     for start in starts(module):
         for (path, line), name in start.missing:
@@ -227,12 +236,14 @@ def missing_script(module: Module) -> Iterator[Finding]:
             # What lies in the working folder first: there the file was looked for.
             there.sort(key=lambda file: (file.count("/"), not file.startswith(where), file))
             known = f" It has {', '.join(there[:3])}." if there else ""
-            yield Finding(
-                f"{name} is not in the image",
-                path,
-                f"Copy it, or name the file that is copied; the command runs in {where}.{known}",
-                line,
-            )
+            message = f"{name} is not in the image"
+            fix = f"Copy it, or name the file that is copied; the command runs in {where}.{known}"
+            if "/" not in name and posixpath.join(where, name) in start.container.files:
+                message = (
+                    f"{name} is in {where}, and a command without a folder is searched in PATH"
+                )
+                fix = f"Write ./{name}."
+            yield Finding(message, path, fix, line)
 
 
 @check(

@@ -222,6 +222,7 @@ def refused_type(module: Module) -> Iterator[Finding]:
     bad=(
         _bad("Any", imports="from typing import Any\n"),
         _bad("list"),
+        _bad("tuple"),
         _bad(
             "Colour",
             imports="from enum import Enum\n",
