@@ -6,6 +6,7 @@ import ast
 
 from foundry_cm.checks import (
     calls,
+    circles,
     columns,
     credentials,
     dependencies,
@@ -329,3 +330,34 @@ def test_libraries_as_conda_and_poetry_ask_for_them() -> None:
         "next": "",
     }.items():
         assert dependencies._range(version) == asked, version
+
+
+def closed(*body: str) -> list[str]:
+    """The lines of a function that make what it returns hold itself."""
+    text = "def give(context, event):\n    " + "\n    ".join(body)
+    function = ast.parse(text).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    return [ast.unparse(node) for node, _ in circles.circles(function)]
+
+
+def test_values_that_hold_themselves() -> None:
+    for line in (
+        "a['b'] = a",
+        "a.b = [a]",
+        "a.b['c'].append({'d': a})",
+        "a.add(TreeRow(up=a))",
+        "a[0] = (1, a)",
+    ):
+        assert closed("a = {}", line, "return a") == [line], line
+        assert closed("a = {}", line, "return [a]") == [line], line
+        assert closed("a = {}", line, "return a.name") == [], line
+        assert closed("a = {}", "b = {}", line, "return b") == [], line
+        assert closed("a = {}", "a = {}", line, "return a") == [], line
+    assert closed("event.up = event", "return {'event': event}") == ["event.up = event"]
+    assert closed("a = {}", "b = {'up': a}", "a['b'] = b", "return a") == ["a['b'] = b"]
+    assert closed("a = {}", "b: dict = {'up': a}", "a['b'] = b", "return b") == ["a['b'] = b"]
+    assert closed("a = {}", "b = {}", "a['b'] = b", "return a") == []
+    assert closed("a = {}", "b = 1", "b = 2", "a['b'] = b", "b.a = a", "return a") == []
+    assert closed("a = []", "a.remove(a)", "a.b = str(a)", "f(a).b = a", "return a") == []
+    assert closed("a = []", "a.append(a)", "return") == []
+    assert closed("a: list", "b.append(a)", "return b") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from foundry_cm.checks.circles import circles
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, Handler
@@ -39,19 +40,23 @@ def _returning(value: str, kind: str = "float") -> str:
         bad(_returning("(letter for letter in event.text)", "list[str]")),
         bad(_returning("b'done'", "str")),
         bad(_returning("[Shelf(), event.text]", "list[str]").replace("@function", "class Shelf:\n    number = 7\n\n\n@function", 1)),
+        bad(_returning("node", "list[str]").replace("return node  #<", "node = {}\n    node['self'] = node  #<\n    return node")),
+        bad(_returning("[parent]", "list[str]").replace("return [parent]  #<", "parent = {'rows': []}\n    child: dict = {'up': parent}\n    parent['rows'].append(child)  #<\n    return [parent]")),
         bad(_returning("Result(np.float32(0.5))", "Result").replace("@function", "@dataclass\nclass Result:\n    score: float\n\n\n@function", 1), imports=_NUMPY),
     ),
     good=(
         good(_returning("float(np.float32(0.5))").replace("  #<", ""), imports=_NUMPY),
         good(_returning("np.array([1.0]).tolist()", "list[float]").replace("  #<", ""), imports=_NUMPY),
         good(_returning("sorted({event.text})", "list[str]").replace("  #<", "")),
+        good(_returning("node", "list[str]").replace("return node  #<", "node = {}\n    for each in event.text:\n        node = {'inner': node}\n        node['each'] = each\n    return node")),
+        good(_returning("child['name']", "str").replace("return child['name']  #<", "child = {'name': 'a'}\n    child['self'] = child\n    return child['name']")),
     ),
 )  # fmt: skip
 def result_value(module: Module) -> Iterator[Finding]:
     """A returned value that is no JSON.
 
-    Sets, bytes, generators, objects of ordinary classes and NumPy's numbers (all but `float64`) end the call in "Circular reference
-    detected". NaN and infinity are written as they are, which no reader of JSON takes.
+    Sets, bytes, generators, objects of ordinary classes, NumPy's numbers (all but `float64`) and a value
+    that holds itself end the call in "Circular reference detected". NaN and infinity are written as they are, which no reader of JSON takes.
     """
     for handler in module.program.handlers:
         for node in own_nodes(handler.node):
@@ -61,6 +66,9 @@ def result_value(module: Module) -> Iterator[Finding]:
                     if found:
                         message = f"{handler.node.name} returns {ast.unparse(value)}, {found[0]}"
                         yield at(handler, value, message, found[1])
+        for node, held in circles(handler.node):
+            message = f"{handler.node.name} returns {held}, which holds itself from here on"
+            yield at(handler, node, message, "Leave the way back out, or send an id in its place.")
 
 
 def _values(module: Module, handler: Handler, value: ast.expr) -> Iterator[ast.expr]:
