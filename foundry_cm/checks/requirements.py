@@ -247,7 +247,7 @@ def _of_pip(
         elif match := re.fullmatch(r"\./?(?:\[([^\]]*)\])?", word):
             extras = tuple(canonicalize_name(part) for part in re.split(r"[,\s]+", match[1] or ""))
             found.is_whole = _of_project(container.module, found, extras) and found.is_whole
-        elif not word.startswith("-") and not word.startswith("$"):
+        elif word not in {"$@", "$*"}:  # what a shell may put there is looked for by itself
             found.add(word, container.module, container.path, line)
 
 

@@ -43,10 +43,14 @@ _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot,
     ast.IsNot: ast.Is, ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt,
 }  # fmt: skip
-# What no example is about: the command line's own parts, and what needs git, a render or a run.
+# What takes a render of the template, or a run of a module: their tests are too slow to be tried so often.
 _ELSEWHERE = {
-    "carried", "rendering", "fixes", "pages", "trial", "live", "template_answers", "template_files",
-    "template_update", "history", "ignores", "registry", "runner", "finding", "module", "shown",
+    "carried", "rendering", "template_answers", "template_files", "template_update", "trial", "live",
+}  # fmt: skip
+# The tests of files that no example is about, or not all of them.
+_TESTS = {
+    "reading": ("test_ignores",), "ignores": ("test_ignores",), "history": ("test_history",),
+    "runner": ("test_ignores",), "sources": ("test_words", "-k", "git_itself"),
 }  # fmt: skip
 
 
@@ -199,12 +203,13 @@ def _proved(subject: str) -> bool:
         for check in registry._REGISTERED.values()
         if check.subject == subject and check.proof and not check.live
     }
-    files |= {"tests/checks/test_ignores.py"} if subject == "reading" else set()
-    if not files:
+    name, *chosen = _TESTS.get(subject, ("",))
+    more = [f"tests/checks/{name}.py", *chosen] if name else []
+    if not files and not more:
         return True
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:foundry_cm", "-o", "addopts="]
     with contextlib.redirect_stdout(io.StringIO()), asking(git):
-        return pytest.main([*options, *sorted(files)]) == 0
+        return pytest.main([*options, *sorted(files), *more]) == 0
 
 
 @contextlib.contextmanager

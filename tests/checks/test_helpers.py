@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import tempfile
+from pathlib import Path
 
 from foundry_cm.checks import (
+    Module,
     calls,
     circles,
     columns,
+    container,
     credentials,
     dependencies,
     distributions,
@@ -361,3 +365,91 @@ def test_values_that_hold_themselves() -> None:
     assert closed("a = []", "a.remove(a)", "a.b = str(a)", "f(a).b = a", "return a") == []
     assert closed("a = []", "a.append(a)", "return") == []
     assert closed("a: list", "b.append(a)", "return b") == []
+
+
+def module_of(files: dict[str, str]) -> Module:
+    """A module that is read at once, and whose folder is gone."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_text(text)
+        read = Module.read(Path(folder))
+        for name in read.files:
+            read.text(name)
+        assert read.on_disk
+        return read
+
+
+def copied(
+    dockerfile: str, *paths: str, at: str = "Dockerfile", ignore: str = ""
+) -> dict[str, str]:
+    """The module's files that the image of a Dockerfile has, by their paths there."""
+    named = {**dict.fromkeys(paths, ""), at: dockerfile}
+    if ignore:
+        named[".dockerignore"] = ignore
+    (found,) = container.containers(module_of(named))
+    return found.files
+
+
+def test_files_that_an_image_gets() -> None:
+    app = {"/srv/app.py": "src/app.py"}
+    assert copied("FROM a:1\nWORKDIR /srv\nCOPY src .\n", "src/app.py") == app
+    assert copied('FROM a:1\nCOPY src /srv\nCMD ["src", "/other"]\n', "src/app.py") == app
+    assert copied("FROM a:1\nCOPY src\n", "src/app.py") == {}
+    assert copied("FROM a:1\nCOPY src /srv\n", "src/app.py", ignore="\n# *.py\n\nsrc/b*\n") == app
+    assert copied("FROM a:1\nCOPY src /srv\n", "src/app.py", ignore="src\n!src/app.py\n") == app
+    assert copied("FROM a:1\nCOPY src /srv\n", "src/app.py", ignore="**/*.py\n") == {}
+    stages = "FROM a:1 AS x\nCOPY src /b\nFROM c:1\nCOPY --from={} /b /srv\n"
+    assert copied(stages.format("X"), "src/app.py") == app
+    assert copied(stages.format("0"), "src/app.py") == app
+    assert copied(stages.format("acme/x:1"), "src/app.py") == {}
+    inner = "FROM a:1 AS x\nFROM a:1\nCOPY --from=x /gone /q\nCOPY app.py /srv/\n"
+    assert copied(inner, "m/app.py", "app.py", at="m/Dockerfile") == {"/srv/app.py": "m/app.py"}
+    outer = "FROM a:1\nCOPY src /srv\n"
+    assert copied(outer, "src/app.py", at="docker/Dockerfile") == app
+
+
+def test_what_pyproject_lists() -> None:
+    read = module_of(
+        {
+            "pyproject.toml": """
+[project]
+dependencies = ["numpy>=2"]
+[tool.setuptools.dynamic]
+dependencies = { file = "all.in" }
+[[tool.uv.index]]
+url = "https://a.io/cpu"
+[[tool.poetry.source]]
+url = "https://b.io/simple"
+[tool.poetry.dependencies]
+torch = { version = "^2.6", extras = ["opt"], source = "b" }
+shop = { path = "../shop" }
+pandas = [{ version = "<2", python = "<3.11" }, { version = ">=2" }]
+[tool.poetry.group.dev.dependencies]
+ruff = "*"
+"""
+        }
+    )
+    assert dependencies.files_of_project(read) == ["all.in"]
+    assert list(dependencies.indexes_of_project(read)) == [
+        ("https://a.io/cpu", 7),
+        ("https://b.io/simple", 9),
+    ]
+
+    def listed(*groups: str, tools: bool = False) -> list[tuple[str, int, bool, bool]]:
+        found = dependencies.of_project(read, groups, tools)
+        return [(each.text, each.line, each.beside, each.from_url) for each in found]
+
+    main = [
+        ("numpy>=2", 3, False, False),
+        ("torch[opt]>=2.6,<3", 11, False, False),
+        ("shop", 12, False, True),
+        ("pandas<2", 13, False, False),
+    ]
+    assert listed() == main
+    assert listed(tools=True) == [*main, ("ruff", 15, True, False)]
+    assert listed("dev") == [*main, ("ruff", 15, False, False)]
+    both = module_of(
+        {"pyproject.toml": '[tool.setuptools.dynamic]\ndependencies = {file = ["a", "b"]}\n'}
+    )
+    assert dependencies.files_of_project(both) == ["a", "b"]

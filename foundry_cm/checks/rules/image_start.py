@@ -182,6 +182,8 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         Bad("Dockerfile:5", _with('CMD ["node", "-r", "x", "server"]\n')),
         Bad("Dockerfile:5", _with('CMD ["run.sh"]\n', run__sh="exec python app.py\n", app__py=APP)),
         Bad("Dockerfile:5", _with("CMD exec nohup app.py\n")),
+        Bad("Dockerfile:5", {"Dockerfile": 'FROM a:1 AS x\nCOPY app.py /b/\nFROM b:1\nCOPY --from=x /b/app.py /c/\nCMD ["/c/main.py"]\n', "app.py": APP, "main.py": ""}),
+        Bad("Dockerfile:6", _with('COPY app.tar.gz .\nCMD ["python", "main.py"]\n') | {"app.tar.gz": "", "main.py": APP}),
         Bad("Dockerfile:6", _with('COPY tool.py /usr/local/bin/\nCMD ["python", "tool.py"]\n') | {"tool.py": APP}),
     ),
     good=(

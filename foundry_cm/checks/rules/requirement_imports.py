@@ -13,13 +13,7 @@ from foundry_cm.checks.distributions import closure, imports_of, libraries_of
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.checks.requirements import (
-    Asked,
-    Requirements,
-    is_lock,
-    is_template,
-    requirements,
-)
+from foundry_cm.checks.requirements import Asked, Requirements, is_lock, is_template, requirements
 from foundry_cm.checks.rules.requirements import (
     APP,
     CONDA,
@@ -120,6 +114,9 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
                 "src/app.py": APP + "import numpy\n",
             },
         ),
+        Bad("src/app.py:2", installing("poetry install --only main", _POLARS, pyproject__toml=poetry(f'{SDK} = "^0.34"\n[tool.poetry.group.dev.dependencies]\npolars = "*"'))),
+        Bad("src/app.py:2", asking("--no-binary :all:", "--find-links /wheels", SDK_RANGE, app=_POLARS)),
+        Bad("src/app.py:2", installing("if [ -f a.lock ]; then set -- -r a.lock; else set -- -r i.txt; fi; pip install \"$@\"", _POLARS, i__txt=f"{SDK_RANGE}\n")),
         Bad("src/app.py:2", installing("poetry install", _POLARS, pyproject__toml=poetry(f'{SDK} = "^0.34"'))),
         Bad("src/app.py:2", installing("pipenv sync", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n')),
         Bad("src/app.py:2", installing("uv sync --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV))),
@@ -139,6 +136,9 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install -e /lib\n"),
         asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install $LIBS ./lib\n"),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -t /x polars\n"),
+        asking(SDK_RANGE, "-e ./lib", app=_POLARS),
+        installing(f"pip install '{SDK_RANGE}' $LIBS", _POLARS),
+        installing("uv sync", _POLARS, pyproject__toml='[project]\nname = "m"\n'),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN apt-get install python3-polars\n"),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -r /gone.txt\n"),
         {

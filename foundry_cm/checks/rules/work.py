@@ -92,6 +92,10 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
             imports="from sentence_transformers import SentenceTransformer\n",
         ),
         good(
+            "@function\ndef keep(context, event: Query) -> str:\n    with tempfile.TemporaryDirectory() as folder:\n        path = f'{folder}/a'\n        return open(path).read()\n",
+            imports="import tempfile\n",
+        ),
+        good(
             "@function\ndef keep(context, event: Query) -> str:\n    with open('a', 'w') as file, open('b', mode='a') as more:\n        file.write(event.text)\n        more.write(event.text)\n    return ''\n"
         ),
         good(
@@ -141,11 +145,13 @@ def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
         bad("SEEN: list[str] = []\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.append(event.text)  #<\n    return len(SEEN)\n"),
         bad("TOTAL = 0\n\n\n@function\ndef count(context, event: Query) -> int:\n    global TOTAL\n    TOTAL += 1  #<\n    return TOTAL\n"),
         bad("LAST = defaultdict(int)\n\n\n@function\ndef count(context, event: Query) -> int:\n    LAST.update({event.text: 1})  #<\n    return len(LAST)\n", imports="from collections import defaultdict\n"),
+        bad("class Stats:\n    calls = 0\n\n\nSTATS = Stats()\n\n\n@function\ndef count(context, event: Query) -> int:\n    STATS.calls += 1  #<\n    return STATS.calls\n"),
         bad("LAST = {}\n\n\ndef keep(text: str) -> None:\n    LAST['text'] = text  #<\n\n\n@function\ndef echo(context, event: Query) -> str:\n    keep(event.text)\n    return event.text\n"),
     ),
     good=(
         good("SEEN: list[str] = []\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN = []\n    SEEN[0] = event.text\n    SEEN.append(event.text)\n    return len(SEEN)\n"),
         good("@function\ndef count(context, event: Query) -> int:\n    found = {}\n    found['a'] = event.text\n    return len(found)\n"),
+        good("OWN = threading.local()\n\n\n@function\ndef count(context, event: Query) -> int:\n    OWN.text = event.text\n    event.text = ''\n    return 1\n", imports="import threading\n"),
         good("SEEN = Path('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.remove(event.text)\n    return 1\n", imports="from pathlib import Path\n"),
         good("SEEN: list[str] = []\n\n\ndef add(SEEN: list[str]) -> None:\n    SEEN.append('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = [event.text]\n    add(found)\n    return len(found)\n"),
         good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if event.text not in KNOWN:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
@@ -201,10 +207,13 @@ def _changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
     for target in targets:
         if isinstance(target, ast.Name) and target.id in shared:
             return target.id
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+        if isinstance(target, ast.Subscript | ast.Attribute) and isinstance(target.value, ast.Name):
             name = target.value.id
             if name in visit.source.top and not _is_local(visit, name):
-                return name
+                # Each thread has its own.
+                made = getattr(visit.source.top[name], "value", None)
+                made = visit.source.resolve(made.func) if isinstance(made, ast.Call) else ""
+                return "" if made == "threading.local" else name
     return ""
 
 
