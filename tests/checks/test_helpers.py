@@ -15,9 +15,11 @@ from foundry_cm.checks import (
     credentials,
     dependencies,
     distributions,
+    fixes,
     program,
     source,
 )
+from foundry_cm.checks.finding import Edit, Finding
 
 
 def one_file(text: str, path: str = "app.py") -> source.Source:
@@ -453,3 +455,29 @@ ruff = "*"
         {"pyproject.toml": '[tool.setuptools.dynamic]\ndependencies = {file = ["a", "b"]}\n'}
     )
     assert dependencies.files_of_project(both) == ["a", "b"]
+
+
+def after(*edits: tuple[int, int, str], text: str = "one\ntwo\nthree\n") -> str:
+    """A file after edits: first line, the first that stays, and what stands there then."""
+    read = module_of({"a.txt": text})
+    found = [
+        Finding("", "a.txt", "", edit=(Edit("a.txt", first, end, tuple(filter(None, [line]))),))
+        for first, end, line in edits
+    ]
+    return "".join(each.after for each in fixes.mended(read, found))
+
+
+def test_edits_of_one_file() -> None:
+    assert after((2, 3, "TWO")) == "one\nTWO\nthree\n"
+    assert after((2, 3, ""), (1, 2, "ONE")) == "ONE\nthree\n"
+    assert after((2, 2, "more")) == "one\nmore\ntwo\nthree\n"
+    assert after((2, 3, "TWO"), text="one\r\ntwo\r\n") == "one\r\nTWO\r\n"
+    # Of two that touch the same lines, the first; the same one twice counts once.
+    assert after((2, 3, "a"), (2, 3, "b")) == "one\na\nthree\n"
+    assert after((2, 3, "a"), (2, 3, "a")) == "one\na\nthree\n"
+    assert after((1, 3, "a"), (2, 4, "b")) == "a\nthree\n"
+    assert after((2, 4, "b"), (1, 3, "a")) == "one\nb\n"
+    assert after((2, 2, "a"), (2, 2, "b")) == "one\na\ntwo\nthree\n"
+    assert after((2, 2, "a"), (2, 3, "b")) == "one\na\ntwo\nthree\n"
+    assert after((3, 3, "a"), (2, 3, "b")) == "one\nb\na\nthree\n"
+    assert after() == ""
