@@ -32,6 +32,8 @@ _TIMED = 5
 # Enough calls at a time that both of two replicas get some.
 _TOGETHER = 8
 _TRIES, _PAUSE = 5, 0.5
+# How often it is looked whether a call has been taken up, and after how many seconds each.
+_POLLS, _TAKEN = 100, 0.02
 _READ_ONLY = "Read-only file system"
 
 Found = tuple[str, Finding]
@@ -66,6 +68,7 @@ class Trial:
         self.project = Project.read(module.folder)
         self.found: list[Found] = []
         self.answered: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
         self.untried: str | None = None
         self.image: tuple[Engine, Image] | None = None
         if module.container:
@@ -85,7 +88,8 @@ class Trial:
                 settings = self._settings(replicas=2, restart=True)
                 async with self._started(settings) as foundry:
                     await self._compare(foundry)
-                    await self._kill(foundry)
+                    if await self._kill(foundry):
+                        await self._end(foundry)
                 await self._on_a_locked_root()
         except CmError as error:
             self._note(
@@ -164,8 +168,12 @@ class Trial:
         if times:
             budget = self.module.settings.p50_ms
             name = f"median call of {function.name}"
+            self.seconds[function.name] = statistics.median(times)
             self._budget(
-                function.name, name, statistics.median(times), budget / 1000 if budget else None
+                function.name,
+                name,
+                self.seconds[function.name],
+                budget / 1000 if budget else None,
             )
             await self._answers(foundry, function, function.sample_event(edge=True), edge=True)
         await self._wrong(foundry, function)
@@ -236,15 +244,15 @@ class Trial:
                 fix = "Keep no state between calls: each replica has its own."
                 self._note("CM507", name, message, fix, severity=Severity.WARNING)
 
-    async def _kill(self, foundry: LocalFoundry) -> None:
-        """A replica that is killed comes back, and answers."""
+    async def _kill(self, foundry: LocalFoundry) -> bool:
+        """A replica that is killed comes back, and answers; gives whether it did."""
         name = next(iter(self.answered))
         for replica in foundry.replicas:
             replica.kill()
         for left in reversed(range(_TRIES)):
             try:
                 await foundry.call(name, self._sample(foundry.functions[name]))
-                return
+                return True
             except CmError as error:
                 # A call may have gone to the process that was just dying.
                 if left and error.code == "ModuleDied" and any(r.alive for r in foundry.replicas):
@@ -252,7 +260,26 @@ class Trial:
                     continue
                 message = f"After the module was killed, it does not come back: {error.what}"
                 self._note("CM509", None, message, error.fix, error.where)
-                return
+                break
+        return False
+
+    async def _end(self, foundry: LocalFoundry) -> None:
+        """A call that runs when SIGTERM comes is answered before the process ends."""
+        name = min(self.seconds, key=lambda each: self.seconds[each])
+        limit = self.module.settings.stop_seconds
+        if self.seconds[name] > limit / 2:
+            return
+        job = foundry.jobs.submit(name, json.dumps(self._sample(foundry.functions[name])).encode())
+        for _ in range(_POLLS):
+            await asyncio.sleep(_TAKEN)
+            if job.replica is not None:
+                break
+        await asyncio.gather(*(replica.stop(limit) for replica in foundry.replicas))
+        is_lost = not job.answer.done() or job.answer.cancelled() or job.answer.exception()
+        if job.replica is not None and is_lost:
+            message = f"A call of {name} is lost when SIGTERM comes while it runs"
+            fix = "At SIGTERM ask for no more work, finish and post what runs, then exit."
+            self._note("CM512", name, message, fix, severity=Severity.WARNING)
 
     async def _on_a_locked_root(self) -> None:
         """The calls that were answered, where only HOME and the folder for temporary files are writable."""

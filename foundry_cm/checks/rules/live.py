@@ -108,6 +108,16 @@ _live(
     of a process on Linux, which takes root.""",
 )
 
+_live(
+    "CM512",
+    "call-lost-at-stop",
+    """A call that runs when SIGTERM comes, and that nobody answers any more.
+
+    Foundry stops a replica at each upgrade and each time it scales down. A handler of SIGTERM that
+    only exits throws away what runs at that moment; its caller waits for a time-out.""",
+    Severity.WARNING,
+)
+
 
 @check("CM510", "not-tried", severity=Severity.NOTICE, proof=_PROOF, live=True)
 def not_tried(module: Module) -> Iterator[Finding]:
