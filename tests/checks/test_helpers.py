@@ -481,3 +481,85 @@ def test_edits_of_one_file() -> None:
     assert after((2, 2, "a"), (2, 3, "b")) == "one\na\ntwo\nthree\n"
     assert after((3, 3, "a"), (2, 3, "b")) == "one\nb\na\nthree\n"
     assert after() == ""
+
+
+HANDLER = (
+    "from compute_modules.annotations import function\n@function\ndef one(context, event): ...\n"
+)
+
+
+def test_files_that_can_be_read() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "inside").mkdir()
+        (folder / "inside/a.txt").write_text("a")
+        (folder / "inside/large.txt").write_text("a" * 2_000_001)
+        (folder / "inside/zero.txt").write_bytes(b"a\0")
+        (folder / "inside/gone").symlink_to("nowhere")
+        (folder / "b.txt").write_text("b")
+        (folder / "inside/out.txt").symlink_to(folder / "b.txt")
+        read = Module.read(folder / "inside")
+        assert read.files == ["a.txt", "large.txt", "out.txt", "zero.txt"]
+        assert [read.text(each) for each in [*read.files, "none"]] == ["a", None, None, None, None]
+        assert read.lines("a.txt") == ["a"] and read.lines("zero.txt") == []
+
+
+def test_files_that_foundry_imports() -> None:
+    def imported(**files: str) -> list[str]:
+        named = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
+        return [source.path for source in module_of(named).imported]
+
+    both = {"app": f"import more\n{HANDLER}", "more": "", "other": ""}
+    assert imported(**both) == ["app.py", "more.py"]
+    assert imported(app="import more\n", more="", other=HANDLER) == [
+        "app.py",
+        "more.py",
+        "other.py",
+    ]
+    assert imported(one="", two="") == []
+    inside = {f"src__{name}": text for name, text in both.items()}
+    assert imported(**inside, beside="") == ["src/app.py", "src/more.py", "src/other.py"]
+
+
+def entry(files: dict[str, str]) -> str | None:
+    """The file that a module starts with."""
+    found = module_of(files).entry
+    return found.path if found else None
+
+
+def test_file_that_is_started() -> None:
+    others = {"app.py": "", "jobs/__main__.py": "", "jobs/work.py": "", "serve.py": ""}
+    assert entry(others) == "app.py"
+    assert entry({"a.py": "", "b.py": ""}) is None
+    assert entry({"a.py": ""}) == "a.py"
+    assert entry({"a.py": "", "main.py": ""}) == "main.py"
+    for command, started in {
+        'CMD ["python", "/app/serve.py"]': "serve.py",
+        "entrypoint python -u -m jobs": "jobs/__main__.py",
+        'CMD ["python", "-m", "jobs.work"]': "jobs/work.py",
+        'CMD ["./run.sh"]': "jobs/work.py",
+        'CMD ["work"]': "jobs/work.py",
+        "RUN python serve.py": "app.py",
+    }.items():
+        files = {
+            **others,
+            "Dockerfile": f"FROM a:1\n{command}\n",
+            "run.sh": "exec python -m jobs.work\n",
+            "other.sh": "exec python serve.py\n",
+            "pyproject.toml": '[project.scripts]\nwork = "jobs.work:main"\nmore = "serve:main"\n',
+        }
+        assert entry(files) == started, command
+    assert entry({f"src/{name}": "" for name in others}) == "src/app.py"
+
+
+def test_answers_of_a_module() -> None:
+    answers = {".copier-answers.yml": "# By Copier.\nmore: 1\nmode: function\n"}
+    read = module_of({**answers, "src/cmkit/a.py": "", "src/b.py": ""})
+    assert (read.line_of("mode"), read.line_of("none")) == (3, 1)
+    owned = [path for path, source in read.python.items() if read.is_owned(source)]
+    assert owned == ["src/b.py"]
+    by_hand = module_of({"src/cmkit/a.py": ""})
+    assert by_hand.is_owned(by_hand.python["src/cmkit/a.py"])
+    assert read.template is None and read.rendering is None
+    assert module_of({".copier-answers.yml": "[]"}).answers == {}
+    assert module_of({".copier-answers.yml": "{"}).answers == {}
