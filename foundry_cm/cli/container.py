@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+from foundry_cm.image import launch
 from foundry_cm.image.engines import find_engine
 from foundry_cm.image.image import check_ref
-from foundry_cm.image.launch import launcher
 from foundry_cm.local.function.foundry import Settings
 
 
@@ -14,10 +12,4 @@ def in_container(settings: Settings, ref: str, preferred: str | None) -> Setting
     """The settings that run an image; what it runs is in the image, so a change needs cm build."""
     check_ref(ref)
     engine = find_engine(preferred)
-    image = engine.inspect(ref)
-    return dataclasses.replace(
-        settings,
-        command=[engine.name, "run", ref],
-        host=engine.host_name(),
-        launch=launcher(engine, image),
-    )
+    return launch.in_container(settings, engine, engine.inspect(ref))
