@@ -15,7 +15,7 @@ import typer
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, finite
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Record, finite
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import find_engine
@@ -80,6 +80,7 @@ def serve(
         ),
     ] = None,
     engine: Engine = None,
+    record: Record = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -97,6 +98,7 @@ def serve(
         port=port,
         older=True,
         max_megabytes=max_megabytes or project.max_megabytes,
+        record=record or [],
     )
     if container:
         settings = _in_container(settings, container, engine)

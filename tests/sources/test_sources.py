@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.sources.declared import LocalSources
 from foundry_cm.testing import CallFailed, Foundry
 from tests.conftest import Render
 from tests.sources.upstream import Upstream, upstream
