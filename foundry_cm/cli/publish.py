@@ -12,6 +12,7 @@ from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secret
 from foundry_cm.image import publish as images
 from foundry_cm.image.engines import Secret
 from foundry_cm.image.lock import lock
+from foundry_cm.weights.request import note as other_weights
 
 
 def publish(
@@ -62,6 +63,8 @@ def publish(
     ready = images.ready(plan, missing)
     if (stale := lock.note(ready.project)) is not None:
         say(f"{stale} (cm lock)", "yellow")
+    if (other := other_weights(ready.project)) is not None:
+        say(f"{other} (cm weights pull)", "yellow")
     done = images.publish(ready, err)
     if format == "json":
         show_json(done.as_json())
