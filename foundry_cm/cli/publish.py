@@ -34,6 +34,14 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands and run none of them.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add image=, digest= and built= to this file, for the next steps of a CI job.",
+            show_default=False,
+        ),
+    ] = None,
     engine: Engine = None,
     secret: Secrets = None,
     format: Format = "text",
@@ -66,6 +74,8 @@ def publish(
     if (other := other_weights(ready.project)) is not None:
         say(f"{other} (cm weights pull)", "yellow")
     done = images.publish(ready, err)
+    if output:
+        done.add_to(output)
     if format == "json":
         show_json(done.as_json())
     else:

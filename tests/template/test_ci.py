@@ -174,14 +174,32 @@ def test_gitlab_writes_an_sbom_and_fails_for_a_critical_flaw_that_has_a_fix(gitl
 
 def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> None:
     text = (github / WORKFLOW).read_text()
-    step = yaml.safe_load(text)["jobs"]["publish"]["steps"][-1]
-    assert step["run"] == "cm publish --engine docker"
+    *_, step, attest = yaml.safe_load(text)["jobs"]["publish"]["steps"]
+    assert step["run"] == 'cm publish --engine docker --output "$GITHUB_OUTPUT"'
+    assert "env" not in attest
     assert step["env"] == {
         "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
         "REPOSITORY": "${{ vars.REPOSITORY }}",
         "TOKEN": "${{ secrets.TOKEN }}",
     }
     assert text.count("secrets.") == 1
+
+
+def test_who_built_an_image_is_attested_where_no_registry_has_to_take_it(
+    github: Path, gitlab: Path
+) -> None:
+    jobs = yaml.safe_load((github / WORKFLOW).read_text())["jobs"]
+    # The right to sign is that of one job.
+    assert [name for name in jobs if "permissions" in jobs[name]] == ["publish"]
+    *_, step, attest = jobs["publish"]["steps"]
+    assert attest["uses"].startswith("actions/attest-build-provenance@")
+    digest = f"${{{{ steps.{step['id']}.outputs.digest }}}}"
+    # What was in the registry already was built by nobody knows whom.
+    assert f"steps.{step['id']}.outputs.built == 'true' && " in attest["if"]
+    assert attest["with"] == {"subject-name": "parts-search", "subject-digest": digest}
+    job = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())["publish"]
+    assert job["variables"]["RUNNER_GENERATE_ARTIFACTS_METADATA"] == "true"
+    assert job["script"][-1].endswith("--output " + job["artifacts"]["paths"][0])
 
 
 @pytest.fixture(scope="module")
