@@ -79,6 +79,15 @@ Env = Annotated[
         show_default=False,
     ),
 ]
+Record = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Ask the real system behind a Source, and write its answers into the folder that "
+        "sources.local.toml names. May be given several times.",
+        show_default=False,
+    ),
+]
 Port = Annotated[
     int | None,
     typer.Option(

@@ -15,7 +15,7 @@ from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.container import in_container
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, finite
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Record, finite
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local import panel as panel_api
@@ -112,6 +112,7 @@ def serve(
         ),
     ] = None,
     engine: Engine = None,
+    record: Record = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -140,6 +141,7 @@ def serve(
         port=port,
         older=True,
         max_megabytes=max_megabytes or project.max_megabytes,
+        record=record or [],
     )
     if container:
         settings = in_container(settings, container, engine)

@@ -25,7 +25,7 @@ from foundry_cm.local.function.workers import watch_workers
 from foundry_cm.local.mounts import ReplicaIdentity, function_environment
 from foundry_cm.local.platform.access import Tokens, guarded
 from foundry_cm.local.replica import Replica
-from foundry_cm.local.reporter import Reporter
+from foundry_cm.local.reporter import Listening, Reporter
 from foundry_cm.local.site import Site
 from foundry_cm.module import tracebacks
 from foundry_cm.module.code import Program
@@ -77,7 +77,7 @@ class LocalFoundry:
         self.address = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
-        self._site = Site(settings, _Listening(self))
+        self._site = Site(settings, Listening(self.reporter, self.printed))
         self._modules: dict[str, int] = {}
         self.fleet = Fleet(settings, self._site, self.jobs, self.reporter, self._launch)
         self._changed = asyncio.Condition()
@@ -113,7 +113,7 @@ class LocalFoundry:
     async def _start(self) -> None:
         self._credentials = self.tokens.register() if self.settings.application else {}
         platform = self._platform()
-        mounts = self._site.open()
+        mounts = await self._site.open()
         await self._listen()
         platform_address = await self._site.listen(platform)
         self._variables = partial(
@@ -384,10 +384,3 @@ class LocalFoundry:
                 self._changed.notify_all()
 
         self._wake = asyncio.get_running_loop().create_task(wake())
-
-
-class _Listening(Reporter):
-    """The reporter of a local Foundry, which hears of the lines first."""
-
-    def __init__(self, foundry: LocalFoundry) -> None:
-        self.printed = foundry.printed  # type: ignore[method-assign]
