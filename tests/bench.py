@@ -22,7 +22,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from foundry_cm.load.plan.calls import simulate
+from foundry_cm.load.plan.demand import constant
+from foundry_cm.load.plan.service import Service
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.module.scaler import Rules
 from tests.batching import batching_gain
 from tests.conftest import REPOSITORY, commit, git, release, snapshot
 from tests.template.conftest import FIRST, history_in, module_of, quiet_update
@@ -298,6 +302,15 @@ def call_from_nothing(folder: Path, template: Path) -> Figure:
     return Figure("cm call search, from nothing", median(times), "s", 3)
 
 
+def simulated_week() -> Figure:
+    """A week at 60 calls a minute, simulated call by call, as `cm plan` does for one setting."""
+    began = time.perf_counter()
+    rules = Rules(minimum=0, maximum=3, concurrency=2)
+    simulate(rules, Service.typed(2.0, 4.0), (20.0,), constant(60, 7))
+    took = time.perf_counter() - began
+    return Figure("a week at 60 calls a minute, simulated", took, "s", 10)
+
+
 def demo() -> Figure:
     """`make demo` with warm package caches."""
     seconds(sys.executable, "-m", "tests.demo")
@@ -339,6 +352,7 @@ def main() -> None:
                 8,
                 at_least=True,
             ),
+            simulated_week(),
             call_from_nothing(folder, template),
             demo(),
         ]
