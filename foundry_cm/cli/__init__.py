@@ -13,7 +13,10 @@ from foundry_cm import __version__
 from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
-VERBS = ("serve", "call", "event", "run", "schema", "check", "weights", "lock", "build", "publish")
+VERBS = (
+    *("serve", "call", "event", "run", "schema", "check", "bench", "plan", "weights"),
+    *("lock", "build", "publish"),
+)
 
 
 class Verbs(TyperGroup):

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
-from foundry_cm.cli.options import Command, Env, Folder
+from foundry_cm.cli.options import Command, Env, Folder, Record
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.project import Project
@@ -72,6 +72,7 @@ def run(
     format: Annotated[
         Literal["text", "json"], typer.Option(help="How the summary is printed.")
     ] = "text",
+    record: Record = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -94,6 +95,7 @@ def run(
         port=PLATFORM_PORT if port is None else port,
         or_next=port is None,
         fresh=fresh,
+        record=record or [],
     )
     if importlib.util.find_spec("pyarrow") is None:
         raise CmError(

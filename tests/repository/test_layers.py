@@ -19,7 +19,7 @@ LAYERS = [
     {"errors"},
     {"module"},
     {"local", "image", "weights", "checks"},
-    {"testing"},
+    {"testing", "load"},
     {"cli", "pytest_plugin"},
     {"__main__"},
 ]
