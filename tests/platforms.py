@@ -87,11 +87,11 @@ def running_platform(
     scratch = tokens.share()
     app = create_platform(root, resources, access=tokens, faults=Faults(faults))
     site = Site(Run(command=[], folder=root), Reporter())
-    mounts = site.open()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
+        mounts = asyncio.run_coroutine_threadsafe(site.open(), loop).result(10)
         host = asyncio.run_coroutine_threadsafe(site.listen(app), loop).result(10)
         aliases = app[REGISTRY].alias_map()
         environment = pipeline_environment(

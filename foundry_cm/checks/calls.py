@@ -52,7 +52,7 @@ def visits(program: Program, source: Source, node: FunctionNode) -> Iterator[Vis
         if key in seen:
             continue
         seen.add(key)
-        visit = Visit(source, node, _spread(node, given))
+        visit = Visit(source, node, _spread(node, given, source))
         yield visit
         once = visit.once()
         for call in own_nodes(node):
@@ -80,10 +80,20 @@ def _passed(visit: Visit, call: ast.Call, node: FunctionNode) -> frozenset[str]:
     return frozenset(by_place | by_name)
 
 
-def _spread(node: FunctionNode, given: frozenset[str]) -> frozenset[str]:
-    """The names of a function that depend on others: what is assigned from them, loops over them."""
-    names = set(given)
+def _spread(node: FunctionNode, given: frozenset[str], source: Source) -> frozenset[str]:
+    """The names of a function that depend on others: what is assigned from them, loops over them.
+
+    A temporary file is another one for each call, as what depends on the event.
+    """
     pairs = [pair for each in own_nodes(node) for pair in _bindings(each)]
+    fresh = {
+        name.id
+        for target, value in pairs
+        if any(_is_temporary(source, each) for each in ast.walk(value))
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    }
+    names = set(given) | fresh
     while True:
         more = {
             name.id
@@ -95,6 +105,10 @@ def _spread(node: FunctionNode, given: frozenset[str]) -> frozenset[str]:
         if more <= names:
             return frozenset(names)
         names |= more
+
+
+def _is_temporary(source: Source, node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and source.resolve(node.func).startswith("tempfile.")
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -166,7 +166,7 @@ class Ignored:
     def _patterns(self) -> list[tuple[bool, re.Pattern[str]]]:
         found = []
         for line in (line.strip() for line in self.lines):
-            if line and not line.startswith("#"):
+            if not line.startswith("#"):
                 glob = posixpath.normpath(line.removeprefix("!").strip().lstrip("/"))
                 found.append((line.startswith("!"), re.compile(f"{_expression(glob)}(/.*)?")))
         return found

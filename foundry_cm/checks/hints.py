@@ -89,10 +89,7 @@ class Reader:
         names = [each.id for each in ast.walk(inner) if isinstance(each, ast.Name)]
         if unknown := next((name for name in names if not hasattr(builtins, name)), None):
             return Hint("text", source, node, f"the SDK cannot find {unknown}")
-        ast.copy_location(inner, node)
-        for each in ast.walk(inner):
-            if isinstance(each, ast.expr):
-                each.lineno = node.lineno
+        ast.increment_lineno(inner, node.lineno - 1)
         return self.read(source, inner)
 
     def _named(self, name: str, source: Source, node: ast.expr) -> Hint:

@@ -42,21 +42,27 @@ _MOST_FILES = 20_000
 class Module:
     """A module's folder; what costs time is looked at once, and only when a check asks for it.
 
-    Nothing of it is imported or run. `found` is what the checks before this one have found, and
-    `memory` what several of them share.
+    Nothing of it is imported or run, but by the live checks: from its folder, or from an image of it
+    (`container`). `found` is what the checks before this one have found, and `memory` what several of
+    them share.
     """
 
     folder: Path
     settings: CheckSettings = field(default_factory=CheckSettings)
     command: tuple[str, ...] = ()
+    container: str | None = None
+    engine: str | None = None
     found: list[Finding] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path) -> Module:
+    def read(
+        cls, folder: Path, *, container: str | None = None, engine: str | None = None
+    ) -> Module:
         """The module in a folder, with its settings; raises `CmError` where those are wrong."""
         project = Project.read(folder)
-        return cls(project.folder, project.settings.check, project.settings.command)
+        settings = project.settings
+        return cls(project.folder, settings.check, settings.command, container, engine)
 
     @property
     def strict(self) -> bool:

@@ -21,6 +21,8 @@ _NODE = re.compile(r"(.*/)?node(js)?$")
 _SHELL = re.compile(r"(.*/)?(sh|bash|dash|ash|zsh)$")
 # They hand signals on, and are process 1 themselves.
 _INIT = re.compile(r"(.*/)?(tini(-static)?|dumb-init|catatonit|docker-init|s6-svscan)$")
+# They run what comes after them.
+_PASSES_ON = {"exec", "env", "nice", "nohup", "setsid", "gosu", "su-exec", "stdbuf"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITH_VALUE = {"-X", "-W", "-r", "--require", "--import", "--loader"}
 _STOPS = re.compile(r"SIGTERM|add_signal_handler|uvicorn\.run|run_app\(")
@@ -80,10 +82,13 @@ class Start:
 
     def run(self, words: list[str], place: Place) -> None:
         """Follow a command."""
+        runs_it = True
         for number, word in enumerate(words):
             rest = words[number + 1 :]
             if _INIT.match(word):
                 self.has_init = True
+                continue
+            if word in _PASSES_ON or (runs_it and word.startswith("-")) or "=" in word:
                 continue
             if _SHELL.match(word):
                 self._shell(rest, place)
@@ -91,9 +96,10 @@ class Start:
                 self._python(rest, place)
             elif _NODE.match(word):
                 self._node(rest, place)
-            elif word.endswith((".py", ".sh")) or self._found(word) in self.container.files:
-                self._script(word, rest, place)
+            elif word.endswith((".py", ".sh")) or self._program(word, runs_it):
+                self._script(self._program(word, runs_it) or word, rest, place, by_name=runs_it)
             else:
+                runs_it = False
                 continue
             return
 
@@ -119,7 +125,7 @@ class Start:
         if any("c" in option for option in options if not option.startswith("--")):
             self.shell(rest[0] if rest else "", place, rest[2:])
         elif rest:
-            self._script(rest[0], rest[1:], place)
+            self._script(self._in_path(rest[0]) or rest[0], rest[1:], place)
 
     def _python(self, words: list[str], place: Place) -> None:
         self.language = "python"
@@ -155,9 +161,10 @@ class Start:
                 self._lacks(path, place)
                 return
 
-    def _script(self, name: str, args: list[str], place: Place) -> None:
-        there = self._found(name)
-        if not self._reach(there):
+    def _script(self, name: str, args: list[str], place: Place, *, by_name: bool = False) -> None:
+        """Follow a script; one that is run `by_name`, without a folder, is looked for in PATH alone."""
+        there = self._at(name)
+        if (by_name and "/" not in name) or not self._reach(there):
             if "$" not in name:
                 self._lacks(name, place)
             return
@@ -227,13 +234,20 @@ class Start:
     def _cwd(self) -> str:
         return self.container.workdir(self.container.last)
 
-    def _found(self, name: str) -> str:
-        """Where a file that is run lies: a bare name that the working folder lacks is searched in PATH."""
-        there, files = self._at(name), self.container.files
-        if "/" in name or there in files:
-            return there
+    def _program(self, name: str, runs_it: bool) -> str | None:
+        """The path of a file that a word of a command names: the program itself, or one that is given to it.
+
+        No program is looked for in the working folder, unless its name has a folder in it.
+        """
+        if runs_it and "/" not in name:
+            return self._in_path(name)
+        return name if self._at(name) in self.container.files else None
+
+    def _in_path(self, name: str) -> str | None:
+        """The path of a file that a bare name finds in PATH."""
         folders = self._known.get("PATH", "").split(":") + _PATH.split(":")
-        return next((at for folder in folders if (at := f"{folder}/{name}") in files), there)
+        places = (posixpath.join(self._at(folder), name) for folder in folders if folder)
+        return next((at for at in places if at in self.container.files), None)
 
     def _at(self, name: str) -> str:
         return posixpath.normpath(posixpath.join(self._cwd, name))

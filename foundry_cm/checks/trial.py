@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from foundry_cm.checks.container import containers
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.errors import CmError
+from foundry_cm.image.engines import Buildah, Engine, find_engine
+from foundry_cm.image.image import Image
+from foundry_cm.image.launch import in_container
+from foundry_cm.local import readonly
+from foundry_cm.local.environment import needed
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
-from foundry_cm.local.replica import Replica
+from foundry_cm.local.replica import Launch, Replica
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 
@@ -23,58 +32,81 @@ _TIMED = 5
 # Enough calls at a time that both of two replicas get some.
 _TOGETHER = 8
 _TRIES, _PAUSE = 5, 0.5
+# How often it is looked whether a call has been taken up, and after how many seconds each.
+_POLLS, _TAKEN = 100, 0.02
+_READ_ONLY = "Read-only file system"
 
 Found = tuple[str, Finding]
 
 
 def findings(module: Module, code: str) -> list[Finding]:
     """What the check of a code finds; the module is tried out once for all of them."""
+    return [finding for each, finding in _tried(module).found if each == code]
+
+
+def untried(module: Module) -> str | None:
+    """Why the module was not tried on a read-only root; None where it was, or never got so far."""
+    return _tried(module).untried
+
+
+def _tried(module: Module) -> Trial:
     if "trial" not in module.memory:
-        trial = Trial(module)
+        module.memory["trial"] = trial = Trial(module)
         asyncio.run(trial.run())
-        module.memory["trial"] = trial.found
-    return [finding for each, finding in module.memory["trial"] if each == code]
+    found: Trial = module.memory["trial"]
+    return found
 
 
 class Trial:
-    """One trial of a module, and what it found."""
+    """One trial of a module, and what it found.
+
+    Raises `CmError` for an image that is not there, or an engine that does not answer.
+    """
 
     def __init__(self, module: Module) -> None:
         self.module = module
         self.project = Project.read(module.folder)
         self.found: list[Found] = []
         self.answered: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+        self.untried: str | None = None
+        self.image: tuple[Engine, Image] | None = None
+        if module.container:
+            engine = find_engine(module.engine)
+            self.image = engine, engine.inspect(module.container)
 
     async def run(self) -> None:
-        """Start the module, call it, stop it; then once more with two replicas, one of which dies."""
+        """Start the module, call it, stop it; again with two replicas, one of which dies; on a locked root."""
         try:
-            async with self._started(replicas=1, restart=False) as foundry:
+            settings = self._settings(replicas=1, restart=False)
+            async with self._started(settings) as foundry:
                 self._declared(foundry.functions)
                 for function in foundry.functions.values():
                     await self._call(foundry, function)
                 await self._stop(foundry.replicas[0])
             if self.answered:
-                async with self._started(replicas=2, restart=True) as foundry:
+                settings = self._settings(replicas=2, restart=True)
+                async with self._started(settings) as foundry:
                     await self._compare(foundry)
-                    await self._kill(foundry)
+                    if await self._kill(foundry):
+                        await self._end(foundry)
+                await self._on_a_locked_root()
         except CmError as error:
             self._note(
                 "CM500", None, f"The module cannot be tried: {error.what}", error.fix, error.where
             )
 
+    def _settings(self, **chosen: Any) -> Settings:
+        command = [] if self.image else self.project.command()
+        settings = Settings.of(self.project, command=command, timeout_seconds=_SECONDS, **chosen)
+        return in_container(settings, *self.image) if self.image else settings
+
     @asynccontextmanager
-    async def _started(self, *, replicas: int, restart: bool) -> AsyncIterator[LocalFoundry]:
-        settings = Settings.of(
-            self.project,
-            command=self.project.command(),
-            timeout_seconds=_SECONDS,
-            replicas=replicas,
-            restart=restart,
-        )
+    async def _started(self, settings: Settings) -> AsyncIterator[LocalFoundry]:
         began = time.perf_counter()
         async with LocalFoundry(settings) as foundry:
             await foundry.ready()
-            if replicas == 1:
+            if not self.answered:
                 self._budget(
                     None,
                     "cold start",
@@ -97,6 +129,8 @@ class Trial:
         path, line = (handler.source.path, handler.node.lineno) if handler else (self._entry(), 1)
         file, _, number = (where or "").rpartition(":")
         inside = file.removeprefix(f"{self.module.folder}/")
+        if self.image:
+            inside = next((c.files[file] for c in containers(self.module) if file in c.files), "")
         if number.isdecimal() and inside in self.module.files:
             path, line = inside, int(number)
         fix = fix or "The log of cm serve says more."
@@ -134,8 +168,12 @@ class Trial:
         if times:
             budget = self.module.settings.p50_ms
             name = f"median call of {function.name}"
+            self.seconds[function.name] = statistics.median(times)
             self._budget(
-                function.name, name, statistics.median(times), budget / 1000 if budget else None
+                function.name,
+                name,
+                self.seconds[function.name],
+                budget / 1000 if budget else None,
             )
             await self._answers(foundry, function, function.sample_event(edge=True), edge=True)
         await self._wrong(foundry, function)
@@ -206,15 +244,15 @@ class Trial:
                 fix = "Keep no state between calls: each replica has its own."
                 self._note("CM507", name, message, fix, severity=Severity.WARNING)
 
-    async def _kill(self, foundry: LocalFoundry) -> None:
-        """A replica that is killed comes back, and answers."""
+    async def _kill(self, foundry: LocalFoundry) -> bool:
+        """A replica that is killed comes back, and answers; gives whether it did."""
         name = next(iter(self.answered))
         for replica in foundry.replicas:
             replica.kill()
         for left in reversed(range(_TRIES)):
             try:
                 await foundry.call(name, self._sample(foundry.functions[name]))
-                return
+                return True
             except CmError as error:
                 # A call may have gone to the process that was just dying.
                 if left and error.code == "ModuleDied" and any(r.alive for r in foundry.replicas):
@@ -222,4 +260,74 @@ class Trial:
                     continue
                 message = f"After the module was killed, it does not come back: {error.what}"
                 self._note("CM509", None, message, error.fix, error.where)
-                return
+                break
+        return False
+
+    async def _end(self, foundry: LocalFoundry) -> None:
+        """A call that runs when SIGTERM comes is answered before the process ends."""
+        name = min(self.seconds, key=lambda each: self.seconds[each])
+        limit = self.module.settings.stop_seconds
+        # buildah, which builds images and runs them only by the way, ends what runs in them at once.
+        by_buildah = self.image is not None and isinstance(self.image[0], Buildah)
+        if by_buildah or self.seconds[name] > limit / 2:
+            return
+        job = foundry.jobs.submit(name, json.dumps(self._sample(foundry.functions[name])).encode())
+        for _ in range(_POLLS):
+            await asyncio.sleep(_TAKEN)
+            if job.replica is not None:
+                break
+        await asyncio.gather(*(replica.stop(limit) for replica in foundry.replicas))
+        is_lost = not job.answer.done() or job.answer.cancelled() or job.answer.exception()
+        if job.replica is not None and is_lost:
+            message = f"A call of {name} is lost when SIGTERM comes while it runs"
+            fix = "At SIGTERM ask for no more work, finish and post what runs, then exit."
+            self._note("CM512", name, message, fix, severity=Severity.WARNING)
+
+    async def _on_a_locked_root(self) -> None:
+        """The calls that were answered, where only HOME and the folder for temporary files are writable."""
+        settings = self._settings(replicas=1, restart=False)
+        try:
+            locked = self._locked(settings)
+        except CmError as error:
+            self.untried = error.what
+        if self.untried:
+            return
+        fix = "Write below HOME or in the folder for temporary files, and not beside the code."
+        try:
+            async with self._started(locked) as foundry:
+                for name in self.answered:
+                    try:
+                        await foundry.call(name, self._sample(foundry.functions[name]))
+                    except CmError as error:
+                        message = f"{name} does not answer on a read-only root: {error.what}"
+                        if reason := _refused(foundry.replicas[0].output, error.what):
+                            message += f" It says {reason}"
+                        self._note("CM511", name, message, fix, error.where)
+        except CmError as error:
+            message = f"The module does not start on a read-only root: {error.what}"
+            self._note("CM511", None, message, fix, error.where)
+
+    def _locked(self, settings: Settings) -> Settings:
+        """The same on a read-only root; sets `untried` where that cannot be had here."""
+        if self.image:
+            engine, image = self.image
+            if isinstance(engine, Buildah):
+                self.untried = readonly.why_not()
+            writable = [home] if (home := engine.home(image)).strip("/") else []
+            writable.append("/tmp")  # noqa: S108  (of the container)
+            return in_container(settings, engine, image, writable=writable)
+        self.untried = readonly.why_not()
+        writable = [str(Path.home()), tempfile.gettempdir()]
+
+        def launch(_: int, env: dict[str, str], files: Path) -> Launch:
+            inside = (str(self.project.folder), str(files))
+            command = readonly.locked(settings.command, writable=writable, inside=inside)
+            return Launch(command, {**needed(), **env})
+
+        return replace(settings, launch=launch)
+
+
+def _refused(output: list[str], told: str) -> str:
+    """What a module printed last of a file that it cannot write, unless that is told already."""
+    found = [line.strip() for line in output if _READ_ONLY in line]
+    return found[-1] if found and _READ_ONLY not in told else ""

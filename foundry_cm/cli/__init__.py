@@ -14,17 +14,8 @@ from foundry_cm.cli.console import show_error
 from foundry_cm.errors import CmError
 
 VERBS = (
-    "serve",
-    "call",
-    "event",
-    "run",
-    "schema",
-    "check",
-    "weights",
-    "lock",
-    "build",
-    "verify",
-    "publish",
+    *("serve", "call", "event", "run", "schema", "check", "bench", "plan", "weights"),
+    *("lock", "build", "verify", "publish"),
 )
 
 

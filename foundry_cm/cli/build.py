@@ -15,6 +15,7 @@ from foundry_cm.image.image import check_name, check_tag
 from foundry_cm.image.lock import lock
 from foundry_cm.image.version_tag import local_tag
 from foundry_cm.module.project import Project
+from foundry_cm.weights.request import note as other_weights
 
 
 def build(
@@ -35,6 +36,7 @@ def build(
     """
     project = Project.read(folder)
     name = check_name(project.image)
+    other = other_weights(project)
     report = images.build(
         project.folder,
         f"{name}:{check_tag(tag) if tag else local_tag(project.folder)}",
@@ -48,6 +50,9 @@ def build(
     else:
         report.show(out)
     report.check()
+    if other is not None:
+        say(other, "yellow")
+        say_next("cm weights pull", "locks and fetches what it asks for; then build again")
     if (stale := lock.note(project)) is not None:
         say(stale, "yellow")
         say_next("cm lock", "writes it, and each build is the same then")

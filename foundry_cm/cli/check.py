@@ -12,8 +12,9 @@ from foundry_cm.checks import Finding, Module, Severity, checks, pages, run_chec
 from foundry_cm.checks.fixes import mended
 from foundry_cm.cli import report
 from foundry_cm.cli.console import say, say_next, show_json
-from foundry_cm.cli.options import Folder
+from foundry_cm.cli.options import Engine, Folder
 from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss, printable
+from foundry_cm.image.image import check_ref
 from foundry_cm.module.project import CODE
 
 _OF_A_MODULE = (*CODE, "Dockerfile", "Containerfile", ".copier-answers.yml")
@@ -24,6 +25,13 @@ def check(
         bool,
         typer.Option("--live", help="Also start the module under the local Foundry, and call it."),
     ] = False,
+    container: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE", help="With --live: start this image of it.", show_default=False
+        ),
+    ] = None,
+    engine: Engine = None,
     format: Annotated[
         Literal["text", "json", "github", "sarif"],
         typer.Option(
@@ -62,7 +70,11 @@ def check(
             "--yes belongs to --fix" if yes and not fix else "--fix has no other format than text"
         )
         raise CmError(wrong, fix="cm check --fix --yes", exit_code=USAGE)
-    module = Module.read(folder)
+    if (container and not live) or (engine and not container):
+        wrong = "--engine belongs to --container" if engine else "--container belongs to --live"
+        raise CmError(wrong, fix="cm check --live --container IMAGE", exit_code=USAGE)
+    image = container and check_ref(container)
+    module = Module.read(folder, container=image, engine=engine)
     if not any(name.endswith(_OF_A_MODULE) for name in module.files):
         raise CmError(
             "There is no module here: no code and no Dockerfile",
@@ -73,7 +85,7 @@ def check(
     wanted = [each for each in checks() if live or not each.live]
     found = run_checks(module, wanted)
     if fix and _mend(module, found, yes):
-        module = Module.read(folder)
+        module = Module.read(folder, container=image, engine=engine)
         found = run_checks(module, wanted)
     _show(format, module, found, len(wanted))
     failing = {Severity.ERROR, Severity.WARNING} if strict_exit else {Severity.ERROR}

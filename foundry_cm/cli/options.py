@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,15 @@ def finite(value: float | None) -> float | None:
     if value is not None and not 0 < value < math.inf:
         raise typer.BadParameter(f"{value:g} is not a finite number above 0.")
     return value
+
+
+def duration(text: str) -> float:
+    """Read a time with its unit, such as 200ms, 1.5s or 2min, as seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min)", text.strip())
+    seconds = float(found[1]) * {"ms": 0.001, "s": 1, "min": 60}[found[2]] if found else 0.0
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(f'"{text}" is not a time; give it with its unit: 200ms or 1.5s')
+    return seconds
 
 
 # Typer reads these annotations at run time.
@@ -77,6 +87,15 @@ Remote = Annotated[
         help="Read this dataset, media set or object type in the Foundry that FOUNDRY_HOSTNAME names, as "
         "FOUNDRY_TOKEN. An object type has the RID of its Ontology. A name alone takes its RID from "
         "[tool.foundry-cm.remote]; repeatable.",
+        show_default=False,
+    ),
+]
+Record = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Ask the real system behind a Source, and write its answers into the folder that "
+        "sources.local.toml names. May be given several times.",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ from foundry_cm.cli.options import Engine, EngineOptions, Folder, Format, Secret
 from foundry_cm.image import publish as images
 from foundry_cm.image.engines import Secret
 from foundry_cm.image.lock import lock
+from foundry_cm.weights.request import note as other_weights
 
 
 def publish(
@@ -33,6 +34,14 @@ def publish(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands and run none of them.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Add image=, digest= and built= to this file, for the next steps of a CI job.",
+            show_default=False,
+        ),
+    ] = None,
     engine: Engine = None,
     secret: Secrets = None,
     format: Format = "text",
@@ -62,7 +71,11 @@ def publish(
     ready = images.ready(plan, missing)
     if (stale := lock.note(ready.project)) is not None:
         say(f"{stale} (cm lock)", "yellow")
+    if (other := other_weights(ready.project)) is not None:
+        say(f"{other} (cm weights pull)", "yellow")
     done = images.publish(ready, err)
+    if output:
+        done.add_to(output)
     if format == "json":
         show_json(done.as_json())
     else:

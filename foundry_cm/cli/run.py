@@ -15,7 +15,7 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
-from foundry_cm.cli.options import Command, Env, Folder, Remote
+from foundry_cm.cli.options import Command, Env, Folder, Record, Remote
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import USAGE, CmError
@@ -73,6 +73,7 @@ def run(
         Literal["text", "json"], typer.Option(help="How the summary is printed.")
     ] = "text",
     remote: Remote = None,
+    record: Record = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -96,6 +97,7 @@ def run(
         or_next=port is None,
         fresh=fresh,
         remote=remote_inputs(project, remote),
+        record=record or [],
     )
     if importlib.util.find_spec("pyarrow") is None:
         raise CmError(

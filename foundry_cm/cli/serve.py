@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,19 +13,19 @@ import typer
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
+from foundry_cm.cli.container import in_container
 from foundry_cm.cli.note import announced
-from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Remote, finite
+from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Record, Remote, finite
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.cli.remote import remote_inputs, show_remote
-from foundry_cm.errors import CmError
-from foundry_cm.image.engines import find_engine
-from foundry_cm.image.image import check_ref
-from foundry_cm.image.launch import launcher
+from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.addresses import free_port
 from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.settings import Scaling
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
+from foundry_cm.module.scaler import Override, Rules
 
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
@@ -52,6 +51,39 @@ def serve(
             min=1,
             max=1024,
             help="Calls that one replica runs at a time. Default: concurrency in pyproject.toml, or 1.",
+            show_default=False,
+        ),
+    ] = None,
+    autoscale: Annotated[
+        bool,
+        typer.Option(
+            "--autoscale",
+            help="Add and remove replicas by the rules of Foundry's scaler, from min-replicas to "
+            "max-replicas in pyproject.toml.",
+        ),
+    ] = False,
+    time_scale: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=10000,
+            metavar="N",
+            help="How much faster the scaler's time passes: with 60, its minute is a second.",
+            show_default=False,
+        ),
+    ] = None,
+    min_replicas: Annotated[
+        int | None,
+        typer.Option(min=0, max=64, help="For --autoscale; 0 is allowed.", show_default=False),
+    ] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(min=1, max=64, help="For --autoscale.", show_default=False)
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'DAYS HOURS ZONE MIN-MAX'",
+            help="For --autoscale: the scheduled override, such as 'mon-fri 08:00-18:00 Europe/Berlin 2-6'.",
             show_default=False,
         ),
     ] = None,
@@ -82,6 +114,7 @@ def serve(
     ] = None,
     engine: Engine = None,
     remote: Remote = None,
+    record: Record = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -91,16 +124,28 @@ def serve(
     beyond this machine.
     """
     project = Project.read(folder).passing(env or [])
+    wanted = concurrency or project.concurrency
+    scaling = None
+    if autoscale and replicas is None:
+        scaling = _scaling(project, wanted, min_replicas, max_replicas, schedule, time_scale)
+    elif autoscale or {min_replicas, max_replicas, schedule, time_scale} != {None}:
+        raise CmError(
+            "--min-replicas, --max-replicas, --schedule and --time-scale are for --autoscale, which "
+            "finds the number of --replicas itself",
+            exit_code=USAGE,
+        )
     settings = Settings.of(
         project,
         command=[] if container else project.command(command or []),
         replicas=replicas or project.replicas,
-        concurrency=concurrency or project.concurrency,
+        concurrency=wanted,
+        scaling=scaling,
         port=port,
         older=True,
         platform_port=None,
         remote=remote_inputs(project, remote),
         max_megabytes=max_megabytes or project.max_megabytes,
+        record=record or [],
     )
     if container:
         settings = in_container(settings, container, engine)
@@ -109,22 +154,29 @@ def serve(
     asyncio.run(_serve(project, settings, wanted_panel, reload))
 
 
-def in_container(settings: Settings, ref: str, preferred: str | None) -> Settings:
-    """The settings that run an image; what it runs is in the image, so a change needs cm build."""
-    check_ref(ref)
-    engine = find_engine(preferred)
-    image = engine.inspect(ref)
-    return dataclasses.replace(
-        settings,
-        command=[engine.name, "run", ref],
-        host=engine.host_name(),
-        launch=launcher(engine, image),
+def _scaling(
+    project: Project,
+    concurrency: int,
+    least: int | None,
+    most: int | None,
+    schedule: str | None,
+    time_scale: float | None,
+) -> Scaling:
+    """The rules that Foundry's scaler would keep for this module."""
+    set_ = project.settings
+    rules = Rules(
+        minimum=set_.min_replicas if least is None else least,
+        maximum=most or set_.max_replicas,
+        concurrency=concurrency,
+        override=Override.parse(schedule) if schedule else None,
     )
+    return Scaling(rules, time_scale or 1.0)
 
 
 async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
     stop = terminal.told_to_stop()
-    foundry = LocalFoundry(settings, _Terminal(settings.replicas))
+    most = settings.scaling.rules.maximum if settings.scaling else settings.replicas
+    foundry = LocalFoundry(settings, _Terminal(most))
     secret = secrets.token_urlsafe(24)
     app = panel_api.create_app(foundry, _show_call, secret=secret)
     runner, panel = await panel_api.serve(app, panel_port)
@@ -172,6 +224,10 @@ async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) 
 def _show_banner(foundry: LocalFoundry, panel: str) -> None:
     settings = foundry.settings
     count = f"{settings.replicas} replica{'s' if settings.replicas > 1 else ''}"
+    if settings.scaling:
+        rules, scale = settings.scaling.rules, settings.scaling.time_scale
+        count = f"{rules.minimum} to {rules.maximum} replicas"
+        count += f", scaled {scale:g} times as fast as by Foundry" if scale != 1 else ""
     label("cm serve  ", shlex.join(settings.command))
     say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
     say(f"  panel    {panel}/api/functions")
@@ -227,6 +283,12 @@ class _Terminal(terminal.Output):
         if delay is not None:
             when = f" in {delay:g} s, or at the next change of its files" if delay else ""
             say(f"Replica {replica} starts again{when}.", "yellow")
+
+    def scaled(self, before: int, wished: int, why: str) -> None:
+        label("scaler    ", f"{before} -> {wished} replicas: {why}", text_style="cyan")
+
+    def leaves(self, replica: int, why: str) -> None:
+        say(f"Replica {replica} takes no more calls, and ends: {why}", "dim")
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         for function in functions:

@@ -36,6 +36,10 @@ class Output(Reporter):
         # As one piece: rich would wrap and style each line by itself. The console makes it printable.
         err.print(Segments([Segment(shown, _DIM)]))
 
+    def standing_in(self, text: str) -> None:
+        """Show what answers in place of a Source."""
+        say(f"  source   {text}")
+
     def noted(self, text: str) -> None:
         """Show what the local Foundry noticed; once, however often it happens."""
         if text not in self._noted:

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, milliseconds, say, say_next, show_json
+from foundry_cm.cli.container import in_container
 from foundry_cm.cli.deployed import reach
 from foundry_cm.cli.options import Command, Engine, Env, Folder, Format, Timeout
 from foundry_cm.cli.schema import changes
-from foundry_cm.cli.serve import in_container
 from foundry_cm.enrollment.functions import Deployed
 from foundry_cm.errors import FAILURE, USAGE, CmError
 from foundry_cm.local.function.foundry import LocalFoundry, Settings, check_mode

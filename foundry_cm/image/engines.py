@@ -7,10 +7,11 @@ for linux/amd64; images are run with the host's network and never pulled.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from typing import ClassVar
 from foundry_cm.errors import USAGE, CmError, near_miss
 from foundry_cm.image.command import Command
 from foundry_cm.image.image import PLATFORM, Image, Layer
+from foundry_cm.local.readonly import locked
 from foundry_cm.module.places import read_file
 
 
@@ -51,6 +53,8 @@ class Container:
     before: tuple[Command, ...]
     run: Command
     after: tuple[Command, ...]
+    # Finds the id of its main process, where that is no child of `run`.
+    process: Callable[[], int | None] | None = None
 
 
 class Engine:
@@ -133,24 +137,60 @@ class Engine:
         command: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         mounts: Mapping[Path, str] | None = None,
+        writable: Sequence[str] | None = None,
     ) -> Container:
         """Run the image as its own user: its command, or `command` in place of it.
 
         `env` is handed over by name, so that values appear in no process list; `mounts` maps
-        folders or files here to read-only paths inside.
+        folders or files here to read-only paths inside. With `writable`, all but these folders of
+        the image is read-only.
         """
         entry = ("--entrypoint", command[0]) if command else ()
+        # A volume without a name begins with what the image has there, and goes with the container.
+        volumes = (part for folder in writable or () for part in ("--volume", folder))
+        locked = () if writable is None else ("--read-only", *volumes)
         network = ("--network", "host") if sys.platform == "linux" else ()
         argv = (
             *(self.name, "run", "--rm", "--name", name, "--pull", "never"),
-            *("--platform", PLATFORM, *network, *_handed(env or (), mounts), *entry),
+            *("--platform", PLATFORM, *network, *locked, *_handed(env or (), mounts), *entry),
             *(image.ref, *command[1:]),
         )
-        return Container((), Command(argv, env=dict(env or {})), (self.remove(name),))
+        return Container(
+            (),
+            Command(argv, env=dict(env or {})),
+            (self.remove(name),),
+            lambda: self.process(name),
+        )
+
+    def process(self, name: str) -> int | None:
+        """The id of a container's main process; None where it has none that this machine sees.
+
+        On macOS and Windows containers run in a virtual machine.
+        """
+        if sys.platform != "linux":
+            return None
+        try:
+            return (
+                int(self._command("inspect", "--format", "{{.State.Pid}}", name).output()) or None
+            )
+        except (CmError, ValueError):
+            return None
 
     def remove(self, name: str) -> Command:
-        """Remove a container, running or not."""
-        return self._command("rm", "--force", name)
+        """Remove a container, running or not, and its volumes without a name."""
+        return self._command("rm", "--force", "--volumes", name)
+
+    def home(self, image: Image) -> str:
+        """The home of an image's user, as its shell says; raises `CmError` where that fails."""
+        asks = ("sh", "-c", 'printf %s "$HOME"')
+        container = self.container(image, f"cm-home-{secrets.token_hex(4)}", command=asks)
+        try:
+            for command in container.before:
+                command.output()
+            return container.run.output()
+        finally:
+            for command in container.after:
+                command.attempt()
 
     def host_name(self) -> str:
         """The name by which a container reaches a server on this machine's loopback.
@@ -278,19 +318,24 @@ class Buildah(Podman):
         command: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         mounts: Mapping[Path, str] | None = None,
+        writable: Sequence[str] | None = None,
     ) -> Container:
         """Run the image as its own user: its command, or `command` in place of it.
 
         buildah takes variables with their values only (measured with 1.28), so they are on its
-        command line, which other users of this machine can read.
+        command line, which other users of this machine can read. It knows no read-only root: that
+        is made around it, after a first run has made the places of its mounts.
         """
         made = self._command("from", "--pull-never", "--name", name, image.ref)
         values = [f"{key}={value}" for key, value in (env or {}).items()]
-        argv = (
-            *(self.name, "run", "--network", "host", *_handed(values, mounts)),
-            *(name, "--", *(command or image.command)),
-        )
-        return Container((made,), Command(argv), (self.remove(name),))
+        run = (self.name, "run", "--network", "host", *_handed(values, mounts), name, "--")
+        argv = (*run, *(command or image.command))
+        if writable is None:
+            return Container((made,), Command(argv), (self.remove(name),))
+        first = Command((*run, "sh", "-c", ":"))
+        # buildah itself writes a file into /run.
+        argv = locked(argv, writable=[*writable, "/run"], container=name)
+        return Container((made, first), Command(argv), (self.remove(name),))
 
     def remove(self, name: str) -> Command:
         """Remove a container, running or not."""

@@ -57,6 +57,24 @@ class Published:
         size = self.report.image.size if self.report else None
         return {"image": self.target.ref, "digest": self.digest, "size": size}
 
+    def add_to(self, file: Path) -> None:
+        """Add it to a file of `NAME=VALUE` lines, which a CI job hands to its next steps.
+
+        `built` is false for an image that was there already: who built it is not known. Raises
+        `CmError` where it cannot be written.
+        """
+        built = "true" if self.report else "false"
+        lines = f"image={self.target.ref}\ndigest={self.digest}\nbuilt={built}\n"
+        try:
+            with file.open("a", encoding="utf-8", newline="\n") as opened:
+                opened.write(lines)
+        except OSError as error:
+            raise CmError(
+                f"{file} cannot be written: {error.strerror}. The image is published: {self.digest}",
+                where=str(file),
+                code="CannotWrite",
+            ) from None
+
     def show(self, console: Console) -> None:
         """Print what is where now, and the clicks that make the module run it."""
         state = "Published" if self.report else "Already published"

@@ -1,4 +1,9 @@
-"""The public certificate authorities, as a file that a client is pointed at must hold them as well."""
+"""Whom a module trusts besides the local Foundry, in either mode and whatever client it uses.
+
+Public authorities are those of this machine's store and of certifi. Files that a person passes on by
+name (`--env SSL_CERT_FILE`) join them, wherever they are trusted. What the shell has set stays out: a
+Source whose certificate is the company's own would work here and fail in Foundry.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,9 @@ from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 
-# By these a client is told which authorities it trusts.
+# By these a client is told which authorities it trusts; Node adds those of the last to its own.
 NAMED_BY = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+AUTHORITIES = (*NAMED_BY, "NODE_EXTRA_CA_CERTS")
 
 
 def named_authorities(variables: Mapping[str, str]) -> str:
@@ -21,10 +27,10 @@ def named_authorities(variables: Mapping[str, str]) -> str:
     Raises `CmError` for a file that cannot be read.
     """
     found = ""
-    for name in NAMED_BY:
+    for name in AUTHORITIES:
         if file := variables.get(name):
             try:
-                found += Path(file).read_text(encoding="utf-8").rstrip() + "\n"
+                found += Path(file).read_text(encoding="ascii").rstrip() + "\n"
             except (OSError, UnicodeDecodeError) as error:
                 raise CmError(
                     f"{name} names a file that cannot be read: {error}",

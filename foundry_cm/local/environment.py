@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local.authorities import NAMED_BY
+from foundry_cm.local.authorities import AUTHORITIES
 
 _NEEDED = re.compile(
     r"""
@@ -36,8 +36,6 @@ _NEEDED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# Files with authorities: one that is passed on is trusted besides the local one.
-AUTHORITIES = (*NAMED_BY, "NODE_EXTRA_CA_CERTS")
 # What a laptop needs and Foundry does not set.
 _ADDED = {*AUTHORITIES, "NO_PROXY", "no_proxy", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
 # Of a person: by them a client in the module would reach the real Foundry, and write there.

@@ -14,7 +14,7 @@ from typing import Any
 import trustme
 
 from foundry_cm.local.authorities import NAMED_BY, public_authorities
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.sources.declared import LocalSources
 
 _ROUTE = "/interactive-module/api/internal-query"
 JOB_PATH = f"{_ROUTE}/job"
@@ -30,22 +30,48 @@ class Mounts:
     root: Path
     authority: trustme.CA
     sources: LocalSources | None = None
+    # Files of authorities that a person passes on, as PEM.
+    named: str = ""
+    # The authority of what stands in for systems outside, where public ones would vouch for those.
+    outside: trustme.CA = field(default_factory=trustme.CA, init=False)
     module_rid: str = field(
         default_factory=lambda: f"ri.foundry.main.deployed-app.{uuid.uuid4()}", init=False
     )
 
     @classmethod
-    def create(cls, root: Path, sources: LocalSources | None = None) -> Mounts:
+    def create(cls, root: Path, sources: LocalSources | None = None, named: str = "") -> Mounts:
         """Make the folder and the certificate authority, and write its certificate."""
         root.mkdir(mode=0o755)
         authority = trustme.CA()
         authority.cert_pem.write_to_path(root / "ca.pem")
-        return cls(root, authority, sources)
+        return cls(root, authority, sources, named)
 
     @property
     def ca(self) -> Path:
         """The certificate that a client of the local Foundry verifies against."""
         return self.root / "ca.pem"
+
+    def trusted(self) -> dict[str, str]:
+        """The variables that tell clients whom to trust beyond the local Foundry; the files are written.
+
+        DEFAULT_CA_PATH holds the public authorities as well, as it must in Foundry for a Source that
+        calls a public address (inferred: the official client trusts nothing else). Clients without
+        settings trust the public ones, and those of stand-ins where there are any.
+        """
+        own = self.ca.read_text("ascii")
+        stands_in = self.sources is not None and self.sources.stand_in
+        added = self.named + (self.outside.cert_pem.bytes().decode() if stands_in else "")
+        found = {"DEFAULT_CA_PATH": str(self.ca)}
+        if self.sources:
+            found["DEFAULT_CA_PATH"] = self.write(
+                "default-ca.pem", own + added + public_authorities()
+            )
+        if added:
+            clients = self.write("clients-ca.pem", added + public_authorities())
+            found |= dict.fromkeys(NAMED_BY, clients)
+        # Node reads the CA of the runtime from here: its SDK has no setting for it.
+        found["NODE_EXTRA_CA_CERTS"] = self.write("node-ca.pem", own + added)
+        return found
 
     def write(self, name: str, text: str) -> str:
         """Write a file in one step, so that a reader never sees half of it; gives its path."""
@@ -67,17 +93,15 @@ class Mounts:
             "FOUNDRY_SERVICE_DISCOVERY_V2": self.write(
                 "FOUNDRY_SERVICE_DISCOVERY_V2", _service_discovery(platform, proxies)
             ),
-            "DEFAULT_CA_PATH": str(self.ca),
             "CONNECTIONS_TO_OTHER_PODS_CA_PATH": str(self.ca),
             "COMPUTE_SESSION_ID": session,
             "FOUNDRY_COMPUTE_MODULE_RID": self.module_rid,
-            # Node reads the CA from here: its SDK has no setting for it.
-            "NODE_EXTRA_CA_CERTS": str(self.ca),
             "PYTHONUNBUFFERED": "1",
             # A crash, and a call without an end, say where they stand.
             "PYTHONFAULTHANDLER": "1",
             **_no_proxy(),
-            **(self.sources.mount(self.root, self.ca) if self.sources else {}),
+            **(self.sources.mount(self.root) if self.sources else {}),
+            **self.trusted(),
         }
 
 
@@ -136,23 +160,25 @@ def function_environment(
 
 
 def pipeline_environment(
-    mounts: Mounts, *, platform: str, token: str, aliases: dict[str, Any], authorities: str = ""
+    mounts: Mounts, *, platform: str, token: str, aliases: dict[str, Any]
 ) -> dict[str, str]:
     """The variables of a pipeline's replica; the files behind them are written first.
 
     BUILD2_TOKEN and RESOURCE_ALIAS_MAP name files (foundry docs: containers and execution modes).
     FOUNDRY_URL is a host name that the owner of a module asks for ("Add Foundry URL"); here it has a
     port. In Foundry a public authority vouches for that host, so a client trusts it without settings.
-    `authorities`: more that the clients of the module trust, as PEM.
     """
-    known = mounts.ca.read_text("ascii") + authorities + public_authorities()
-    trusted = mounts.write("trusted-ca.pem", known)
+    common = mounts.common(platform, new_session())
+    known = Path(common.get(NAMED_BY[0]) or mounts.write("public-ca.pem", public_authorities()))
+    trusted = mounts.write(
+        "trusted-ca.pem", mounts.ca.read_text("ascii") + known.read_text("ascii")
+    )
     return {
         "BUILD2_TOKEN": mounts.write("BUILD2_TOKEN", token),
         "RESOURCE_ALIAS_MAP": mounts.write("RESOURCE_ALIAS_MAP", json.dumps(aliases)),
         "FOUNDRY_URL": platform,
+        **common,
         **dict.fromkeys(NAMED_BY, trusted),
-        **mounts.common(platform, new_session()),
     }
 
 

@@ -84,11 +84,13 @@ def create_app(
                 "replicas": [
                     {
                         "replica": replica.index,
-                        "state": replica.state,
+                        "state": foundry.fleet.state(replica),
                         "running": len(foundry.jobs.held(replica.index)),
                     }
                     for replica in foundry.replicas
                 ],
+                "wished": foundry.fleet.wished,
+                "present": len(foundry.fleet.present),
                 "concurrency": foundry.settings.concurrency,
                 "queued": foundry.jobs.queued,
             }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Launch:
     """How a replica's process is started: the command, and what surrounds it (a container needs it).
 
     `env` are all its variables. `before` runs before each start and may raise `CmError`; `after` runs
-    once the process has ended, and `guard` gets told what does that when nobody else can.
+    once the process has ended, and `guard` gets told what does that when nobody else can. `process`
+    finds the module's own process where that is no child of the command: docker's is its daemon's.
     """
 
     command: Sequence[str]
@@ -43,6 +45,7 @@ class Launch:
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
     guard: Callable[[Guard], None] = lambda _guard: None
+    process: Callable[[], int | None] | None = None
 
 
 class Replica:
@@ -73,6 +76,9 @@ class Replica:
         self.declared = False
         self.polls = 0
         self.starts = 0
+        # When its process was started (`time.perf_counter`), and how long it took to ask for work.
+        self.started_at = 0.0
+        self.ready_seconds: float | None = None
         self.workers: set[int] = set()
         # How many threads it had of its own when the SDK forked its pool of workers.
         self.forked_threads = 0
@@ -102,6 +108,10 @@ class Replica:
     def pid(self) -> int | None:
         """The id of its process, where one was started."""
         return self._process.pid if self._process else None
+
+    def module_pid(self) -> int | None:
+        """The id of the module's own process; in a container it is found by asking the engine."""
+        return self._launch.process() if self._launch.process else self.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -219,11 +229,13 @@ class Replica:
         self.declared = not self._declares
         self.polls = 0
         self.starts += 1
+        self.ready_seconds = None
         self.workers = set()
         self._output.clear()
         self._hidden = None
         self._on_start()
         self._launch.before()
+        self.started_at = time.perf_counter()
         try:
             # A session of its own: Ctrl-C in the terminal is ours to pass on, to all its children.
             self._process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from foundry_cm.errors import CmError
@@ -25,8 +25,32 @@ class Reporter:
     def died(self, replica: int, error: CmError, delay: float | None) -> None:
         """A replica died; it is started again after `delay` seconds, or never where that is None."""
 
+    def scaled(self, before: int, wished: int, why: str) -> None:
+        """The scaler wishes another number of replicas."""
+
+    def leaves(self, replica: int, why: str) -> None:
+        """A replica takes no more calls, and ends once those that it has are answered."""
+
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         """A replica declared its functions."""
 
+    def standing_in(self, text: str) -> None:
+        """Something on this machine answers in place of a Source; the text says what."""
+
+    def unanswered(self, error: CmError) -> None:
+        """A stand-in for a Source could not answer a request of the module."""
+        self.noted(
+            ". ".join(part.rstrip(".") for part in (error.what, error.where, error.fix) if part)
+        )
+
     def noted(self, text: str) -> None:
         """The local Foundry saw something that the module's owner may want to know."""
+
+
+class Listening(Reporter):
+    """Passes on what it hears, but for the lines of a module: `printed` gets those."""
+
+    def __init__(self, reporter: Reporter, printed: Callable[[int, Sequence[str]], None]) -> None:
+        for name in ("standing_in", "unanswered", "noted"):
+            setattr(self, name, getattr(reporter, name))
+        self.printed = printed  # type: ignore[assignment,method-assign]

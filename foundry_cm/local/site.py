@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from foundry_cm.errors import USAGE, CmError
+from foundry_cm.errors import CmError
 from foundry_cm.local.addresses import (
     LOOPBACK,
     bind,
@@ -25,12 +26,14 @@ from foundry_cm.local.addresses import (
     certifiable,
     loopback_addresses,
 )
-from foundry_cm.local.environment import AUTHORITIES, check_free, needed, passed_on
+from foundry_cm.local.authorities import AUTHORITIES, named_authorities
+from foundry_cm.local.environment import check_free, needed, passed_on
 from foundry_cm.local.guard import Guard
 from foundry_cm.local.mounts import Mounts
 from foundry_cm.local.replica import STOP_SECONDS, Launch, Replica
 from foundry_cm.local.reporter import Reporter
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.sources.declared import LocalSources
+from foundry_cm.local.sources.standin import StandIn
 from foundry_cm.module.resources import FILE as RESOURCES
 
 __all__ = ["LOOPBACK", "OnDeath", "Run", "Site", "bind", "is_pipeline"]
@@ -69,6 +72,9 @@ class Run:
     scratch: bool = False
     # Given the replica's number, its variables and the folder of its files; None: `command`, as it is.
     launch: Callable[[int, dict[str, str], Path], Launch] | None = None
+    # Its Sources, where a test gives them in place of `sources.local.toml`, and those to record.
+    sources: Mapping[str, Any] | None = None
+    record: Sequence[str] = ()
 
 
 class Site:
@@ -82,19 +88,23 @@ class Site:
         self._servers: list[web.AppRunner] = []
         self._folder: Path | None = None
 
-    def open(self) -> Mounts:
-        """Make the folder of the mounted files, and the certificate that the servers show.
+    async def open(self) -> Mounts:
+        """Make the folder of the mounted files and the certificate of the servers, and stand in for Sources.
 
         Raises `CmError` for Sources that cannot be used.
         """
-        sources = LocalSources.read(self.run.folder)
-        self._passed = self.run.env | passed_on(self.run.passed)
+        run = self.run
+        sources = LocalSources.read(run.folder, run.sources, run.record)
+        passed = run.env | passed_on(run.passed)
+        # Files of authorities reach the module inside those that are made for it.
+        named = named_authorities(passed)
+        self._passed = {name: value for name, value in passed.items() if name not in AUTHORITIES}
         self.guard.start()
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="cm-"))
             self.guard.folder(self._folder)
             # Private as a whole; what is inside is readable, since a container has a user of its own.
-            self.mounts = Mounts.create(self._folder / "mounts", sources)
+            self.mounts = Mounts.create(self._folder / "mounts", sources, named)
         except OSError as error:
             raise CmError(
                 f"The files that a module finds mounted cannot be written: {error.strerror}",
@@ -104,8 +114,9 @@ class Site:
             ) from None
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._addresses = loopback_addresses()
-        names = certifiable("localhost", *self._addresses, socket.gethostname(), self.run.host)
-        self.mounts.authority.issue_cert(*names).configure_cert(self._tls)
+        self._names = certifiable("localhost", *self._addresses, socket.gethostname(), run.host)
+        self.mounts.authority.issue_cert(*self._names).configure_cert(self._tls)
+        await self._stand_in()
         return self.mounts
 
     async def listen(
@@ -125,6 +136,26 @@ class Site:
         listeners = find(self._addresses, port)
         await self._serve(app, listeners, self._tls, handler_cancellation)
         return f"{self.run.host}:{listeners[0].getsockname()[1]}"
+
+    async def _stand_in(self) -> None:
+        """Answer in place of the Sources that name something on this machine.
+
+        Raises `CmError` for answers that cannot be used.
+        """
+        sources = self.mounts.sources
+        if sources is None:
+            return
+        for name, source in sources.stand_in.items():
+            recorded = name in self.run.record
+            there = StandIn(name, source, self.run.folder, self.reporter, recorded=recorded)
+            there.check()
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.mounts.outside.issue_cert(*self._names).configure_cert(tls)
+            listeners = bind_all(self._addresses, 0)
+            await self._serve(there.app(), listeners, tls, True)
+            port = listeners[0].getsockname()[1]
+            self.reporter.standing_in(str(there))
+            sources.move(name, f"https://{self.run.host}:{port}{there.base}")
 
     async def listen_plainly(self, app: web.Application, port: int) -> None:
         """Serve an application without TLS on loopback; raises `CmError` as `listen` does."""
@@ -160,7 +191,7 @@ class Site:
     ) -> Replica:
         """Start one more replica with these variables; see `Replica`."""
         check_free(self._passed, variables)
-        index, env = len(self.replicas), {**self._passed, **variables, **self._trusted(variables)}
+        index, env = len(self.replicas), {**self._passed, **variables}
         launch = Launch(self.run.command, {**needed(), **env})
         if self.run.launch:
             launch = self.run.launch(index, env, self.mounts.root)
@@ -179,24 +210,6 @@ class Site:
         self.replicas.append(replica)
         replica.start()
         return replica
-
-    def _trusted(self, variables: dict[str, str]) -> dict[str, str]:
-        """Files with the authorities of the local Foundry and those that a person passes on."""
-        found = {}
-        for name in AUTHORITIES:
-            if name in variables and name in self._passed:
-                try:
-                    texts = [
-                        Path(file[name]).read_text("ascii") for file in (variables, self._passed)
-                    ]
-                except (OSError, UnicodeDecodeError) as error:
-                    raise CmError(
-                        f"{name} names a file that is not readable as PEM",
-                        where=self._passed[name],
-                        exit_code=USAGE,
-                    ) from error
-                found[name] = self.mounts.write(f"{name}.pem", "\n".join(texts))
-        return found
 
     async def stop_replicas(self, seconds: float = STOP_SECONDS) -> None:
         """End every replica within so many seconds."""

@@ -80,9 +80,10 @@ def _refusal(
         if index == "...":
             key = _culprit(error, kind, value, inner)
         types = _inside(types, key, inner)
-        inner = inner[key] if key else inner[int(index)]
-        name = key or f"an item of {name}"
-        place = place.below(key) if key else place
+        if index.isdecimal():
+            inner, name = inner[int(index)], f"an item of {name}"
+        else:  # a key may be empty
+            inner, name, place = inner[key], key or '""', place.below(key)
     if isinstance(error.__cause__, Wrong):
         wrong = error.__cause__
         return place.below(wrong.key).error(wrong.what, wrong.fix, code)

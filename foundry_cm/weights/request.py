@@ -26,6 +26,8 @@ from foundry_cm.weights.lock import (
     verify,
 )
 
+_OTHER = "weights.lock was written for other weights than pyproject.toml asks for"
+
 Files = Annotated[tuple[str, ...], Meta(examples=[["best.safetensors"]])]
 
 
@@ -190,10 +192,21 @@ def check(project: Project) -> Pulled:
         lock = read_lock(request.lock)
         if not request.is_locked:
             raise WeightsError(
-                "weights.lock was written for other weights than pyproject.toml asks for",
+                _OTHER,
                 "write it again with `cm weights pull`",
                 str(request.lock),
             )
         folder = request.models(lock)
         verify(folder, lock)
     return Pulled(lock, folder, relocked=False)
+
+
+def note(project: Project) -> str | None:
+    """What a build should be told of weights that are not those that are asked for; None where they are.
+
+    Raises `CmError` for settings that cannot be used.
+    """
+    if not project.settings.weights:
+        return None
+    request = Request.read(project)
+    return _OTHER if request.lock.is_file() and not request.is_locked else None

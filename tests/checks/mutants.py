@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,20 +21,36 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from foundry_cm.checks import Module, registry
-from tests.checks import test_hints, test_words
+import pytest
+
+from foundry_cm import checks
+from foundry_cm.checks import Module, pages, registry
+from foundry_cm.checks.fixes import mended
+from foundry_cm.checks.registry import Files
+from foundry_cm.module.git import git
+from tests.checks import test_helpers, test_hints, test_words
+from tests.checks.corpus import false_findings
+from tests.checks.styles import STYLES
 from tests.checks.test_examples import write
 
 CHECKS = Path(registry.__file__).parent
 BAR = 0.9
+# Where names of a changed file are used.
+_PATCHED = ("foundry_cm.checks", "tests.checks.test_helpers", "tests.checks.corpus", __name__)
+# Of the processor, for all examples of one change: one that never ends is noticed.
+SECONDS = 60
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot,
     ast.IsNot: ast.Is, ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt,
 }  # fmt: skip
-# What no example is about: the command line's own parts, and what needs git, a render or a run.
+# What takes a render of the template, or a run of a module: their tests are too slow to be tried so often.
 _ELSEWHERE = {
-    "carried", "rendering", "fixes", "pages", "trial", "live", "template_answers", "template_files",
-    "template_update", "history", "ignores", "registry", "runner", "finding", "module", "shown",
+    "carried", "rendering", "template_answers", "template_files", "template_update", "trial", "live",
+}  # fmt: skip
+# The tests of files that no example is about, or not all of them.
+_TESTS = {
+    "reading": ("test_ignores",), "ignores": ("test_ignores",), "history": ("test_history",),
+    "runner": ("test_ignores",), "sources": ("test_words", "-k", "git_itself"),
 }  # fmt: skip
 
 
@@ -104,27 +121,62 @@ class Trees:
         for code, files, what, fix in test_words.WORDS:
             place = folder / f"words-{len(self.words)}"
             write(place, files)
-            self.words.append((code, place, f"{what.partition(' ')[2]} {fix}"))
+            self.words.append((code, place, f"{what} {fix}"))
+        self.mends: list[tuple[Path, dict[str, str]]] = []
+        unmended: list[tuple[Files, dict[str, str]]] = [
+            (files, {}) for files in test_words.UNMENDED
+        ]
+        for files, after in [
+            *((files, {path: text}) for files, path, text in test_words.MENDS),
+            *unmended,
+        ]:
+            place = folder / f"mends-{len(self.mends)}"
+            write(place, files)
+            self.mends.append((place, after))
+        self.styles = []
+        for name, files in STYLES.items():
+            write(folder / name, files)
+            self.styles.append(folder / name)
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
+        self.pages = {check.code: pages.page(check) for check in registry.checks()}
         self.posted = [
             test_hints.posted(names, n, kind) for n, kind in enumerate(test_hints.types())
         ]
 
     def notice(self, subject: str, types: bool) -> bool:
         """Whether anything is otherwise than it should be; the examples of the file come first."""
+        for name, test in vars(test_helpers).items():
+            if name.startswith("test_"):
+                test()  # raises where it fails
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
+        if self.pages != {check.code: pages.page(check) for check in registry.checks()}:
+            return True  # the pages of the documentation, which a test compares
         if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
             return True
         own = (each for each in self.words if registry._REGISTERED[each[0]].subject == subject)
-        return any(not self._says(*each) for each in own)
+        if any(not self._says(*each) for each in own):
+            return True
+        return (
+            any(
+                {each.path: each.after for each in mended(Module.read(place), checks.run(place))}
+                != after
+                for place, after in self.mends
+            )
+            or any(false_findings(place) for place in self.styles)
+            or not _proved(subject)
+        )
 
     def _says(self, code: str, folder: Path, words: str) -> bool:
-        found = registry._REGISTERED[code].run(Module.read(folder))
-        return words in {f"{each.where} {each.message} {each.fix}" for each in found}
+        check = registry._REGISTERED[code]
+        found = check.run(Module.read(folder))
+        return words in {
+            f"{each.severity or check.severity} {each.where} {each.message} {each.fix}"
+            for each in found
+        }
 
     def _is_right(self, code: str, folder: Path, at: tuple[str, ...]) -> bool:
         check = registry._REGISTERED.get(code)
@@ -144,6 +196,36 @@ class Trees:
         )
 
 
+def _proved(subject: str) -> bool:
+    """Whether the tests of the checks that no example can show pass."""
+    files = {
+        check.proof
+        for check in registry._REGISTERED.values()
+        if check.subject == subject and check.proof and not check.live
+    }
+    name, *chosen = _TESTS.get(subject, ("",))
+    more = [f"tests/checks/{name}.py", *chosen] if name else []
+    if not files and not more:
+        return True
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:foundry_cm", "-o", "addopts="]
+    with contextlib.redirect_stdout(io.StringIO()), asking(git):
+        return pytest.main([*options, *sorted(files), *more]) == 0
+
+
+@contextlib.contextmanager
+def asking(answers: Any) -> Iterator[None]:
+    """The checks with another `git`."""
+    users = [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]
+    before = [(user, vars(user)["git"]) for user in users if hasattr(user, "git")]
+    for user, _ in before:
+        vars(user)["git"] = answers
+    try:
+        yield
+    finally:
+        for user, kept in before:
+            vars(user)["git"] = kept
+
+
 @contextlib.contextmanager
 def changed(name: str, text: str) -> Iterator[None]:
     """The package with one file changed, wherever its names are used."""
@@ -156,7 +238,8 @@ def changed(name: str, text: str) -> Iterator[None]:
     replaced: list[tuple[ModuleType, str, Any]] = []
     try:
         exec(compile(text, str(old.__file__), "exec", dont_inherit=True), new.__dict__)
-        for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
+        registry.checks.cache_clear()
+        for user in [m for n, m in sys.modules.items() if n.startswith(_PATCHED)]:
             for key, value in list(vars(user).items()):
                 if user is new or (value is not old and not _is_of(value, old, key)):
                     continue
@@ -169,6 +252,7 @@ def changed(name: str, text: str) -> Iterator[None]:
         sys.modules[name] = old
         registry._REGISTERED.clear()
         registry._REGISTERED.update(registered)
+        registry.checks.cache_clear()
 
 
 def _is_of(value: Any, module: ModuleType, key: str) -> bool:
@@ -177,17 +261,19 @@ def _is_of(value: Any, module: ModuleType, key: str) -> bool:
     return mine is value and callable(value) and value.__module__ == module.__name__
 
 
+def _is_endless(*_: object) -> None:
+    raise TimeoutError
+
+
 def main() -> int:
     """Print the score, and 1 where it is below the bar."""
     registry.checks()
+    signal.signal(signal.SIGPROF, _is_endless)
     every = int(sys.argv[1]) if sys.argv[1:] else 1
     names = sys.argv[2:]
     tried, survivors = 0, []
     # The examples are in no repository, and to ask git for each of them takes longer than the check.
-    for user in [m for n, m in sys.modules.items() if n.startswith("foundry_cm.checks")]:
-        if hasattr(user, "git"):
-            vars(user)["git"] = lambda *_: None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, asking(lambda *_: None):
         trees = Trees(Path(folder))
         assert not trees.notice("", types=True), "the examples fail without any change"
         for file in sorted(CHECKS.rglob("*.py")):
@@ -206,10 +292,13 @@ def main() -> int:
                     continue
                 tried += 1
                 try:
+                    signal.setitimer(signal.ITIMER_PROF, SECONDS)
                     with contextlib.redirect_stderr(io.StringIO()), changed(name, text):
                         noticed = trees.notice(file.stem, file.stem in ("hints", "classes", "hint"))
                 except Exception:  # noqa: BLE001  (a change that breaks the check is noticed as well)
                     noticed = True
+                finally:
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                 if not noticed:
                     survivors.append(f"{file.relative_to(CHECKS.parent)}:{line}")
                     print(survivors[-1], flush=True)

@@ -111,6 +111,20 @@ def test_user_of_an_ssh_address_is_no_credential(make: Make) -> None:
     assert found(module) == {}
 
 
+def test_path_from_another_folder_is_found_with_the_command_that_mends_it(make: Make) -> None:
+    module = make()
+    rewrite(module, "_src_path: ", "_src_path: ./template # ")
+    finding = only(module)
+    assert (finding.code, finding.line) == ("CM609", 3)
+    assert finding.message == (
+        "There is no template at ./template, seen from this folder: copier update ends in a traceback"
+    )
+    assert finding.fix.endswith("--exclude '*' --exclude '!/.copier-answers.yml' PATH .")
+    (module.parent / "template").mkdir()
+    rewrite(module, "_src_path: ./template", "_src_path: ../template")
+    assert found(module) == {}
+
+
 def test_named_command_writes_another_address_and_nothing_else(
     make: Make, template: Path, tmp_path: Path
 ) -> None:

@@ -95,6 +95,11 @@ Pair = collections.namedtuple("Pair", "a b")
 class Model(BaseModel): x: int
 @attrs.define
 class Attrs: x: int
+Paint = Enum("Paint", "A B")
+Brush = IntEnum("Brush", "A")
+FLAG = True
+@dataclass(frozen=FLAG)
+class Flagged: x: int
 class AddObject: pass
 class ModifyObject: pass
 class DeleteObject: pass
@@ -116,7 +121,7 @@ Union[int, str, None]|Literal['a']|Literal[1, 2]|Annotated[int, 'm']|Final[int]|
 Colour|Level|Word|Vector|UserId|T|uuid.UUID|pathlib.Path|np.float32|np.ndarray
 Point|Frozen|Base|Derived|Keywords|HalfKeywords|FieldKeyword|NotInit|NoInit|WithClassVar|WithInitVar|Nothing|Noted|Holds
 Quoted|QuotedBuiltin|Box|Box[int]|Written|WrittenOnly|HintsOnly|Differs|Starred|Bare|Ticket|Loose|NotedDict|MyDict|Made
-Row|Pair|Model|Attrs|Edits|'int'|'Point'|list['Point']|'list[int]'|Optional['str']
+Row|Pair|Model|Attrs|Paint|Brush|Flagged|Edits|'int'|'Point'|list['Point']|'list[int]'|Optional['str']
 """
 
 

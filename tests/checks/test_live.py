@@ -8,6 +8,7 @@ import pytest
 
 from foundry_cm.checks import run
 from foundry_cm.checks.shown import ECHO, HEAD, TAIL, good
+from foundry_cm.local import readonly
 from tests.conftest import LINUX
 
 pytestmark = [pytest.mark.slow, LINUX]
@@ -46,6 +47,10 @@ BUDGET = "[tool.foundry-cm.check]\ncold-start-seconds = 0.001\np50-ms = 0.001\ns
 IGNORES = TAIL.replace("    start", "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    start")
 
 
+# What is told where no root can be made read-only.
+NOT_LOCKED = {"CM510": ["src/app.py:1"]} if readonly.why_not() else {}
+
+
 def live(folder: Path, files: dict[str, str]) -> dict[str, list[str]]:
     """What the live checks find: the places of each code."""
     for name, text in files.items():
@@ -59,7 +64,46 @@ def live(folder: Path, files: dict[str, str]) -> dict[str, list[str]]:
 
 
 def test_module_that_is_right_has_no_findings(tmp_path: Path) -> None:
-    assert live(tmp_path, dict(good())) == {"CM510": ["src/app.py:1"]}
+    # A call of no time at all is over before it could be lost.
+    found = live(tmp_path, dict(good()))
+    assert {code: at for code, at in found.items() if code != "CM512"} == NOT_LOCKED
+
+
+@pytest.mark.skipif(bool(NOT_LOCKED), reason="a read-only root takes root on Linux")
+def test_module_that_writes_beside_its_code(tmp_path: Path) -> None:
+    writes = """
+@function
+def keep(context, event: Query) -> str:
+    with open('seen.txt', 'a') as seen:
+        seen.write(event.text)
+    return event.text
+
+
+@function
+def cache(context, event: Query) -> str:
+    with tempfile.TemporaryFile() as file, (pathlib.Path.home() / ".cm-tested").open("w"):
+        pathlib.Path.home().joinpath(".cm-tested").unlink()
+        return file.name and event.text
+"""
+    files = good(writes, imports="import pathlib\nimport tempfile\n\n")
+    lines = files["src/app.py"].splitlines()
+    opens = lines.index("    with open('seen.txt', 'a') as seen:") + 1
+    assert live(tmp_path, dict(files))["CM511"] == [f"src/app.py:{opens}"]
+
+
+def test_where_no_root_can_be_made_read_only_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readonly, "why_not", lambda: "that needs root on Linux")
+    for name, text in good().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    [found] = [found for found in run(tmp_path, live=True) if found.code == "CM510"]
+    assert (found.code, found.message, found.fix) == (
+        "CM510",
+        "skipped: the module was not tried on a read-only root, since that needs root on Linux",
+        "Try its image: cm check --live --container IMAGE",
+    )
 
 
 def test_faults_that_show_in_a_call_and_at_the_end(tmp_path: Path) -> None:
@@ -78,6 +122,21 @@ def test_faults_that_show_in_a_call_and_at_the_end(tmp_path: Path) -> None:
     assert set(found["CM506"]) == {"src/app.py:1", at["counts"], at["fragile"]}
     assert found["CM507"] == [at["counts"]]
     assert found["CM508"] == ["src/app.py:1"]
+
+
+SLOW = ECHO.replace("    return", "    time.sleep(0.2)\n    return")
+DRAINS = TAIL.replace(
+    "    start",
+    "    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(1, os._exit, [0]).start())\n    start",
+)
+
+
+@pytest.mark.parametrize(("tail", "lost"), [(TAIL, True), (DRAINS, False)])
+def test_call_that_runs_when_the_module_is_stopped(tmp_path: Path, tail: str, lost: bool) -> None:
+    head = "import os\nimport signal\nimport threading\nimport time\n" + HEAD
+    files = good(SLOW, head=head, tail=tail)
+    line = files["src/app.py"].splitlines().index("def echo(context, event: Query) -> str:") + 1
+    assert live(tmp_path, dict(files)).get("CM512") == ([f"src/app.py:{line}"] if lost else None)
 
 
 def test_function_that_is_not_posted(tmp_path: Path) -> None:
@@ -109,7 +168,7 @@ def test_module_that_dies_of_a_wrong_event_and_does_not_come_back(tmp_path: Path
 
 def test_module_that_does_not_start(tmp_path: Path) -> None:
     found = live(tmp_path, dict(good("raise OSError('no weights')\n")))
-    assert found == {"CM500": ["src/app.py:15"], "CM510": ["src/app.py:1"]}
+    assert found == {"CM500": ["src/app.py:15"]}
 
 
 def test_pipeline_is_not_called(tmp_path: Path) -> None:

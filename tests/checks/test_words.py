@@ -1,4 +1,4 @@
-"""The words of findings in images, requirements and secrets: what, where, how bad, and the mend."""
+"""The words of findings: what, where, how bad, and the mend."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from foundry_cm.checks import Module
 from foundry_cm.checks.fixes import mended
 from foundry_cm.checks.registry import Files
 from foundry_cm.checks.rules import image, image_start, requirements, sources
+from tests.checks import words_of_code
 from tests.checks.test_examples import write
 from tests.conftest import commit
 
@@ -21,6 +22,7 @@ START = image_start.BUILD
 TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
 WORDS: list[tuple[str, Files, str, str]] = [
+    *words_of_code.WORDS,
     (
         "CM101",
         {"Dockerfile": BASE.replace("--platform=linux/amd64 ", "")},
@@ -192,6 +194,16 @@ WORDS: list[tuple[str, Files, str, str]] = [
 ]  # fmt: skip
 
 MENDS: list[tuple[Files, str, str]] = [
+    *words_of_code.MENDS,
+    (
+        {
+            "Dockerfile": START + "CMD ./run.sh\n",
+            "src/run.sh": "#!/bin/sh\nexec python app.py\n",
+            "src/app.py": APP,
+        },
+        "Dockerfile",
+        START + 'CMD ["./run.sh"]\n',
+    ),
     (
         {"Dockerfile": BASE.replace("--platform=linux/amd64 ", "")},
         "Dockerfile",
@@ -218,6 +230,18 @@ MENDS: list[tuple[Files, str, str]] = [
     ),
 ]
 
+# What a mend could get wrong, so that none is offered.
+UNMENDED: list[Files] = [
+    *words_of_code.UNMENDED,
+    {"Dockerfile": BASE.replace("python:3.12", "arm64v8/python:3.12")},
+    {"Dockerfile": START + "CMD python \\\n  app.py\n", "src/app.py": APP},
+    {"Dockerfile": START + "CMD ./run.sh\n", "src/run.sh": "python app.py\n", "src/app.py": APP},
+    *(
+        {"Dockerfile": f"{START}{command}\n", "src/app.py": APP}
+        for command in ("CMD python $APP", "CMD python app.py && true", 'CMD python "a b.py"')
+    ),
+]
+
 
 @pytest.mark.parametrize(("code", "files", "what", "fix"), WORDS, ids=lambda value: str(value)[:60])
 def test_a_finding_says_what_where_and_how_bad(
@@ -241,11 +265,9 @@ def test_a_mend_that_cannot_be_wrong_is_offered(
     assert {file.path: file.after for file in changed}[path] == text
 
 
-@pytest.mark.parametrize(
-    "command", ["CMD python $APP", "CMD python app.py && true", 'CMD python "a b.py"']
-)
-def test_a_command_that_needs_its_shell_is_not_mended(command: str, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"{START}{command}\n", "src/app.py": APP})
+@pytest.mark.parametrize("files", UNMENDED, ids=lambda files: str(files)[:60])
+def test_what_takes_a_choice_is_not_mended(files: Files, tmp_path: Path) -> None:
+    write(tmp_path, files)
     assert mended(Module.read(tmp_path), checks.run(tmp_path)) == []
 
 

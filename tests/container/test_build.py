@@ -273,7 +273,7 @@ def test_docker_command_lines(
         "docker push h/m:1",
         "docker run --rm --name c1 --pull never --platform linux/amd64 --network host --env A"
         " --volume /x:/y:ro,z m:1",
-        "docker rm --force c1",
+        "docker rm --force --volumes c1",
     ]
 
 
@@ -286,7 +286,7 @@ def test_podman_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "podman push --digestfile digest h/m:1",
         "podman run --rm --name c1 --pull never --platform linux/amd64 --network host --env A"
         " --volume /x:/y:ro,z m:1",
-        "podman rm --force c1",
+        "podman rm --force --volumes c1",
     ]
 
 

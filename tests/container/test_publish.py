@@ -271,6 +271,10 @@ def test_a_module_is_published_and_its_digest_is_the_registrys(
 
     again = publish(plan, err)
     assert (again.digest, again.report) == (done.digest, None)
+    for each in (done, again):
+        each.add_to(module / "output")
+    told = f"image={plan.target.ref}\ndigest={done.digest}\nbuilt="
+    assert (module / "output").read_text() == f"{told}true\n{told}false\n"
 
 
 @pytest.mark.container

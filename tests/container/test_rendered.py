@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from foundry_cm.checks import Finding, Module, checks, run_checks
 from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
 from foundry_cm.image.launch import launcher
@@ -79,6 +80,34 @@ def test_image_answers_as_its_own_user_under_the_local_foundry(module: Path, bui
     result, log = call_image(built, event)
     assert result.value[0].keys() == {"record_id", "label", "score"}
     assert "Serving search" in log
+
+
+def test_image_is_checked_live_on_a_read_only_root(
+    built: Report, module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image as it is; then one whose user owns the code, and which writes beside it."""
+    monkeypatch.setattr("foundry_cm.checks.carried.find", lambda: None)
+    assert live(module, built.image.ref) == []
+    app, ref = (module / "src/app.py").read_text(), f"{built.image.ref}-writes"
+    line = "    Path('seen.txt').write_text('x')"
+    before = app[: app.index("\n@function")].count("\n") + 2
+    lines = app.splitlines()
+    body = next(n for n in range(before, len(lines)) if lines[n].endswith(":"))
+    app = "\n".join(["from pathlib import Path", *lines[: body + 1], line, *lines[body + 1 :], ""])
+    (tmp_path / "app.py").write_text(app)
+    name = buildah("from", "--pull-never", built.image.ref)
+    buildah("copy", "--quiet", name, str(tmp_path / "app.py"), "/app/app.py")
+    buildah("run", "--user", "0", name, "--", "chown", "-R", "5000", "/app")
+    buildah("commit", "--quiet", "--rm", name, ref)
+    found = live(module, ref)
+    assert [finding.code for finding in found] == ["CM511"]
+    assert "It says OSError: [Errno 30] Read-only file system: 'seen.txt'" in found[0].message
+
+
+def live(module: Path, ref: str) -> list[Finding]:
+    """What the live checks find in an image."""
+    checked = Module.read(module, container=ref, engine="buildah")
+    return [found for found in run_checks(checked, checks()) if found.code.startswith("CM5")]
 
 
 def test_change_of_code_rebuilds_no_dependency(

@@ -395,3 +395,18 @@ def test_ontology_edits_pass_through_with_their_provenance(serve: Serve) -> None
         assert foundry.warnings == []
         edit = {"type": "modifyObject", "modifyObject": {"status": "closed"}}
         assert foundry.call("close", {"text": "closed"}) == [edit]
+
+
+def test_64_calls_run_at_once_in_one_replica_without_a_warning(
+    render: Render, tmp_path: Path
+) -> None:
+    module = render(tmp_path / "module", example="blank")
+    app = module / "src/app.py"
+    together = "    together.wait(20)\n    return ProcessResult("
+    text = app.read_text().replace("    return ProcessResult(", together)
+    started = "import threading\n\ntogether = threading.Barrier(64)\n"
+    app.write_text(text.replace("\n@dataclass", f"\n{started}\n\n@dataclass", 1))
+    with Foundry(module, concurrency=64) as foundry, ThreadPoolExecutor(64) as threads:
+        calls = [threads.submit(foundry.call, "process", {"text": str(n)}) for n in range(128)]
+        assert [call.result()["text"] for call in calls] == [str(n) for n in range(128)]
+    assert "WARNING" not in foundry.output and "Connection pool is full" not in foundry.output

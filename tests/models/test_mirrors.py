@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
-import socketserver
 import ssl
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import trustme
@@ -22,6 +17,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Request, Response
 
 from foundry_cm.errors import CmError
+from tests import proxy as proxies
 from tests.conftest import Render
 from tests.models.conftest import Module
 from tests.models.hub import Hub
@@ -149,48 +145,19 @@ def test_a_ca_file_that_is_not_there_is_said(
     assert refused.value.fix == "Correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE."
 
 
-class Proxy(socketserver.StreamRequestHandler):
-    """The way out of a company's network: it connects where CONNECT says."""
-
-    targets: ClassVar[list[str]] = []
-
-    def handle(self) -> None:
-        target = self.rfile.readline().split()[1].decode()
-        self.targets.append(target)
-        while self.rfile.readline().strip():
-            pass
-        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        host, port = target.split(":")
-        with socket.create_connection((host, int(port))) as there:
-            back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
-            back.start()
-            _copy(self.connection, there)
-            back.join()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
-
-
 def test_weights_come_through_a_proxy_and_around_it(
     hub: Hub, module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
-        Proxy.targets.clear()
+    with proxies.running() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         pull_into(module)
-        assert set(Proxy.targets) <= {
+        assert set(proxy.targets) <= {
             f"{host}:{hub.server.port}" for host in ("localhost", "127.0.0.1")
         }
-        count = len(Proxy.targets)
+        count = len(proxy.targets)
         assert count
         monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
         pull_into(module, update=True)
-        assert len(Proxy.targets) == count
-        proxy.shutdown()
+        assert len(proxy.targets) == count

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from foundry_cm.cli import app
 from foundry_cm.errors import CmError
+from foundry_cm.image.build import Report
+from foundry_cm.image.image import Image
 from foundry_cm.module.project import Project
 from foundry_cm.weights.request import check
 from tests.models.conftest import REPO, Module
@@ -260,3 +264,24 @@ def test_the_command_pulls_and_verifies(hub: Hub, module: Module) -> None:
     assert refused.returncode == 1
     assert "models/config.json has 2 bytes where weights.lock says 19" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_build_is_told_that_other_weights_are_asked_for(
+    hub: Hub, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull_into(module)
+    image = Image("m:1", "1", "linux", "amd64", "5000", (), (), {}, ())
+    monkeypatch.setattr(
+        "foundry_cm.cli.build.images.build", lambda *_, **__: Report(image, None, ())
+    )
+    monkeypatch.setattr("foundry_cm.cli.build.find_engine", lambda _: None)
+
+    def told() -> str:
+        done = CliRunner().invoke(app, ["build", "--tag", "1", "-C", str(module.folder)])
+        assert done.exit_code == 0, done.output
+        return done.stderr
+
+    other = "weights.lock was written for other weights than pyproject.toml asks for\n"
+    assert other not in told()
+    module.ask(strategy="baked", origin="huggingface", repo=REPO, revision="other")
+    assert f"{other}next: cm weights pull" in told()

@@ -10,6 +10,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -52,8 +53,8 @@ STREAM_POINTS = [
 MEDIA_POINTS = [
     f"{phase}-{point}" for point in ("publish", "checkpoint") for phase in ("before", "after")
 ]
-SMALL, LARGE, REPEATS = 100_000, 1_000_000, 7
-MEMORY_BAR, SPEED_BAR = 1.5, 0.5
+SMALL, LARGE, REPEATS = 100_000, 1_000_000, 5
+MEMORY_BAR, SPEED_BAR = 1.5, 0.75
 console = Console()
 
 
@@ -141,7 +142,9 @@ async def measured(module: Path, root: Path) -> tuple[float, float]:
     """Peak memory of the module in MB, and seconds from its first read to its last commit."""
     settings = Pipeline(module, root).settings(poll_seconds=0.1)
     async with LocalPipeline(settings) as running:
-        [process] = psutil.Process().children()
+        # The guard of the local Foundry is a child too.
+        children = psutil.Process().children()
+        [process] = [child for child in children if "src/app.py" in child.cmdline()]
         activity = running.registry.activity
         while not activity.files_read:
             await asyncio.sleep(0.001)
@@ -166,6 +169,7 @@ for number, batch in enumerate(source):
     csv.write_csv(process(pa.Table.from_batches([batch])), f"{sys.argv[2]}/{number}.csv")
 print("seconds", time.perf_counter() - began)
 """
+# The same bytes in and out with the official client: with pyarrow in between, or alone.
 REMOTE = """
 import io, signal, sys, time
 import pyarrow as pa
@@ -173,18 +177,26 @@ from pyarrow import csv
 sys.path.insert(0, "src")
 from app import process
 from compute_modules.resources import get_pipeline_resources
-from connection import connect
-datasets, resources = connect().datasets.Dataset, get_pipeline_resources()
+from cmkit.platform import platform
+datasets, resources = platform().datasets.Dataset, get_pipeline_resources()
 source, target = resources["input"].rid, resources["output"].rid
+
+def worked(content):
+    options = csv.ReadOptions(use_threads=False, block_size=1 << 20)
+    for batch in csv.open_csv(io.BytesIO(content), read_options=options):
+        sink = io.BytesIO()
+        csv.write_csv(process(pa.Table.from_batches([batch])), sink)
+        yield sink.getvalue()
+
+def moved(content):
+    return (content[first : first + (1 << 20)] for first in range(0, len(content), 1 << 20))
+
 began = time.perf_counter()
 [file] = datasets.File.list(source)
-content = io.BytesIO(datasets.File.content(source, file.path))
+content = datasets.File.content(source, file.path)
 opened = datasets.Transaction.create(target, transaction_type="APPEND")
-reader = csv.open_csv(content, read_options=csv.ReadOptions(use_threads=False, block_size=1 << 20))
-for number, batch in enumerate(reader):
-    sink = io.BytesIO()
-    csv.write_csv(process(pa.Table.from_batches([batch])), sink)
-    datasets.File.upload(target, f"{number}.csv", sink.getvalue(), transaction_rid=opened.rid)
+for number, part in enumerate({kind}(content)):
+    datasets.File.upload(target, f"{{number}}.csv", part, transaction_rid=opened.rid)
 datasets.Transaction.commit(target, opened.rid)
 print("seconds", time.perf_counter() - began, flush=True)
 signal.pause()
@@ -201,8 +213,8 @@ async def local(module: Path, data: Path, folder: Path) -> float:
     return float(out.split()[1])
 
 
-async def remote(module: Path, data: Path, root: Path) -> float:
-    """Seconds for a script that moves the same bytes with the official client, and checks nothing."""
+async def remote(kind: str, module: Path, data: Path, root: Path) -> float:
+    """Seconds for a script with the official client that checks nothing."""
     pipeline = Pipeline(module, root)
     pipeline.put("input", "rows.csv", data.read_bytes())
     said: list[str] = []
@@ -211,7 +223,9 @@ async def remote(module: Path, data: Path, root: Path) -> float:
         def line(self, replica: int, text: str) -> None:
             said.append(text)
 
-    settings = dataclasses.replace(pipeline.settings(), command=[sys.executable, "-c", REMOTE])
+    settings = dataclasses.replace(
+        pipeline.settings(), command=[sys.executable, "-c", REMOTE.format(kind=kind)]
+    )
     async with LocalPipeline(settings, Said()) as running:
         while not said:
             await asyncio.sleep(0.01)
@@ -220,32 +234,40 @@ async def remote(module: Path, data: Path, root: Path) -> float:
 
 
 def million_rows(template: Path, folder: Path) -> bool:
-    """Memory must not grow with the input, and the loop must not cost more than the work."""
+    """Memory must not grow with the input, and the loop must not cost more than the work.
+
+    The work is what pyarrow does from file to files, and the way of the bytes through the platform's
+    API, by the official client over TLS.
+    """
     module = render(template, folder / "blank")
-    peaks, runs, alone = {}, [], []
+    peaks = dict[int, float]()
+    took: dict[str, list[float]] = {"ours": [], "alone": [], "moved": [], "worked": []}
     for rows, name in ((SMALL, "small"), *((LARGE, f"large-{n}") for n in range(REPEATS))):
         pipeline = Pipeline(module, folder / name)
         lines = "\n".join(f"row number {number} of a table" for number in range(rows))
         data = pipeline.put("input", "rows.csv", f"text\n{lines}\n")
         peaks[rows], seconds = asyncio.run(measured(module, pipeline.root))
         assert sum(1 for _ in pipeline.rows("output")) == rows
-        # One after the other, so that what else the machine does meets both.
-        runs.append(seconds)
-        alone.append(asyncio.run(local(module, data, folder / f"{name}-local")))
-    ours, files = min(runs[1:]), min(alone[1:])
-    script = min(asyncio.run(remote(module, data, folder / f"r{n}")) for n in range(REPEATS))
-    memory, speed = peaks[LARGE] / peaks[SMALL], files / ours
+        # One after the other, so that what else the machine does meets all of them.
+        took["ours"].append(seconds)
+        took["alone"].append(asyncio.run(local(module, data, folder / f"{name}-local")))
+        for kind in ("moved", "worked"):
+            took[kind].append(asyncio.run(remote(kind, module, data, folder / f"{name}-{kind}")))
+    ours, alone, moved, worked = (median(each[1:]) for each in took.values())
+    memory, speed = peaks[LARGE] / peaks[SMALL], (alone + moved) / ours
     say = console.print
     say(
         f"peak memory       {peaks[SMALL]:.0f} MB for {SMALL:,} rows, {peaks[LARGE]:.0f} MB for {LARGE:,}"
     )
     say(f"  {memory:.2f} times  (bar: at most {MEMORY_BAR})")
-    say(f"rows a second     {LARGE / ours:,.0f}, the fastest of {REPEATS} runs")
+    say(f"rows a second     {LARGE / ours:,.0f}, the median of {REPEATS} runs")
+    say(f"  {alone / ours:.2f} times pyarrow on local files, without a platform")
     say(
-        f"  {speed:.2f} times pyarrow on local files, without a platform  (bar: at least {SPEED_BAR})"
+        f"  moving the bytes alone takes {moved / alone:.2f} times as long as all that pyarrow does"
     )
+    say(f"  {speed:.2f} times pyarrow and the way of the bytes  (bar: at least {SPEED_BAR})")
     say(
-        f"  {script / ours:.2f} times a script with the official client and pyarrow, which checks nothing"
+        f"  {worked / ours:.2f} times a script with the official client and pyarrow, which checks nothing"
     )
     return memory <= MEMORY_BAR and speed >= SPEED_BAR
 

@@ -53,6 +53,12 @@ def refusal(root: Path, *, keep: bool = False) -> CmError:
             'Did you mean "string"?',
         ),
         (
+            '[objects.T]\nprimary-key = "id"\nproperties = { "" = 1 }',
+            '"" has to be text, not a whole number',
+            3,
+            None,
+        ),
+        (
             '[objects."../x"]\nprimary-key = "id"\nproperties = { id = "string" }',
             '"../x" cannot be an API name',
             1,

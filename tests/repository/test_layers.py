@@ -20,7 +20,7 @@ LAYERS = [
     {"module"},
     {"enrollment"},
     {"local", "image", "weights", "checks"},
-    {"testing"},
+    {"testing", "load"},
     {"cli", "pytest_plugin"},
     {"__main__"},
 ]

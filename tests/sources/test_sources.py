@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.authorities import named_authorities, public_authorities
+from foundry_cm.local.mounts import Mounts
+from foundry_cm.local.sources.declared import LocalSources
 from foundry_cm.testing import CallFailed, Foundry
 from tests.conftest import Render
 from tests.sources.upstream import Upstream, upstream
@@ -213,6 +216,23 @@ def test_mounted_files_have_the_shapes_that_foundry_documents(tmp_path: Path) ->
         "oauth2Credentials": {"accessToken": "o", "expiration": "2030-01-01T00:00:00Z"}
     }
     assert sources.proxies == ("https://proxy.example:3128",)
+
+
+def test_authorities_that_a_person_passes_on_join_the_public_ones(tmp_path: Path) -> None:
+    company = trustme.CA().cert_pem.bytes().decode()
+    (tmp_path / "company.pem").write_text(company)
+    named = named_authorities({"NODE_EXTRA_CA_CERTS": str(tmp_path / "company.pem")})
+    plain = Mounts.create(tmp_path / "plain").trusted()
+    assert plain.keys() == {"DEFAULT_CA_PATH", "NODE_EXTRA_CA_CERTS"}
+    mounts = Mounts.create(tmp_path / "named", LocalSources.read(tmp_path, {"Api": {}}), named)
+    read = {name: Path(file).read_text() for name, file in mounts.trusted().items()}
+    assert all(company in text for text in read.values())
+    public, own = public_authorities(), mounts.ca.read_text()
+    assert public in read["DEFAULT_CA_PATH"] and own in read["DEFAULT_CA_PATH"]
+    # The authority of the runtime is in none that clients find by themselves, but for Node's.
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        assert public in read[name] and own not in read[name]
+    assert own in read["NODE_EXTRA_CA_CERTS"]
 
 
 WRONG = [

@@ -30,6 +30,7 @@ NEWER_THAN_ACTIONLINT = (
     'label "macos-15" is unknown.',
     'label "windows-2025" is unknown.',
     'undefined variable "vars".',
+    'unknown permission scope "attestations".',
 )
 
 
@@ -174,8 +175,9 @@ def test_gitlab_writes_an_sbom_and_fails_for_a_critical_flaw_that_has_a_fix(gitl
 
 def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> None:
     text = (github / WORKFLOW).read_text()
-    step = yaml.safe_load(text)["jobs"]["publish"]["steps"][-1]
-    assert step["run"] == "cm publish --engine docker"
+    *_, step, attest = yaml.safe_load(text)["jobs"]["publish"]["steps"]
+    assert step["run"] == 'cm publish --engine docker --output "$GITHUB_OUTPUT"'
+    assert "env" not in attest
     assert step["env"] == {
         "FOUNDRY_HOSTNAME": "${{ vars.FOUNDRY_HOSTNAME }}",
         "REPOSITORY": "${{ vars.REPOSITORY }}",
@@ -196,12 +198,44 @@ def test_github_gives_the_token_to_the_publishing_step_alone(github: Path) -> No
     }
 
 
+def test_who_built_an_image_is_attested_where_no_registry_has_to_take_it(
+    github: Path, gitlab: Path
+) -> None:
+    jobs = yaml.safe_load((github / WORKFLOW).read_text())["jobs"]
+    # The right to sign is that of one job.
+    assert [name for name in jobs if "permissions" in jobs[name]] == ["publish"]
+    *_, step, attest = jobs["publish"]["steps"]
+    assert attest["uses"].startswith("actions/attest-build-provenance@")
+    digest = f"${{{{ steps.{step['id']}.outputs.digest }}}}"
+    # What was in the registry already was built by nobody knows whom.
+    assert f"steps.{step['id']}.outputs.built == 'true' && " in attest["if"]
+    assert attest["with"] == {"subject-name": "parts-search", "subject-digest": digest}
+    job = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())["publish"]
+    assert job["variables"]["RUNNER_GENERATE_ARTIFACTS_METADATA"] == "true"
+    assert job["script"][-1].endswith("--output " + job["artifacts"]["paths"][0])
+
+
+def test_github_updates_from_a_private_template_wherever_it_is(
+    private: dict[str, Path], tmp_path: Path
+) -> None:
+    text = (private["short"] / ".github/workflows/template-update.yml").read_text()
+    step = yaml.safe_load(text)["jobs"]["update"]["steps"][-1]
+    assert step["env"]["TEMPLATE_TOKEN"] == "${{ secrets.TEMPLATE_TOKEN }}"
+    # cm comes from an index, and Copier still asks for the template.
+    before = step["run"].split("code=0")[0]
+    tokens = {"GH_TOKEN": "g", "TEMPLATE_TOKEN": "t", "GIT_CONFIG_GLOBAL": str(tmp_path / "git")}
+    subprocess.run(["sh", "-e", "-c", before], env={**os.environ, **tokens}, check=True)
+    asked = "https://x-access-token:t@git.acme.com/team/template"
+    assert asked_of("git@git.acme.com:team/template", tokens) == asked
+
+
 @pytest.fixture(scope="module")
 def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Modules from a template at an https and at an ssh address, which git finds on this machine."""
     addresses = {
         "github": "https://git.acme.com/team/template",
         "gitlab": "ssh://git@git.acme.com:2222/team/template",
+        "short": "git@git.acme.com:team/template",
     }
     modules = {}
     here = {"GIT_CONFIG_COUNT": str(len(addresses))}
@@ -213,7 +247,10 @@ def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         for ci, address in addresses.items():
             modules[ci] = tmp_path_factory.mktemp(ci) / "module"
             data = {"ci": ci, "example": "embedding"}
-            run_copy(f"git+{address}", modules[ci], data=data, defaults=True, quiet=True)
+            if ci == "short":
+                data = {"ci": "github", "cm_from": "index"}
+            source = address if ci == "short" else f"git+{address}"
+            run_copy(source, modules[ci], data=data, defaults=True, quiet=True)
     return modules
 
 

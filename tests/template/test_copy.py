@@ -188,6 +188,20 @@ def test_tool_is_pinned_to_where_the_template_came_from(
     assert _pin(source, version, "HASH") == pin
 
 
+def test_relative_path_to_the_template_is_one_that_an_update_can_read(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "template").symlink_to(template)
+    (tmp_path / "inside").mkdir()
+    # From elsewhere the path is made whole; from the module's own folder it holds for everyone.
+    cases = ((".", "./template", "m", str(template)), ("inside", "../template", ".", "../template"))
+    for start, source, target, written in cases:
+        monkeypatch.chdir(tmp_path / start)
+        run_copy(source, target, defaults=True, quiet=True)
+        answers = yaml.safe_load(Path(target, ".copier-answers.yml").read_text())
+        assert answers["_src_path"] == written
+
+
 def test_template_without_git_is_pinned_by_its_folder() -> None:
     assert _pin("/srv/template", None, None) == "file:///srv/template"
 

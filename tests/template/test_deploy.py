@@ -159,9 +159,8 @@ def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
     assert text.count("```") % 2 == 0
     assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (str(low), str(high))
     assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
-    # A call more at a time waits for the model inside the replica.
-    has_turns = answers["example"] in ("embedding", "yolo") and answers["concurrency_limit"] > 1
-    assert ("they take turns at the model" in text) == has_turns
+    shares = answers["example"] in ("embedding", "yolo") and answers["concurrency_limit"] > 1
+    assert ("they share the passes of the model" in text) == shares
     assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
     assert "parts-search" in row(text, "Container")
 

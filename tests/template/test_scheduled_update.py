@@ -24,8 +24,9 @@ for word in "$@"; do echo "$word"; done >> "$GH_LOG"
 class Remote:
     """A module with a bare remote, and the platform's command line in place of the platform."""
 
-    def __init__(self, template: Path, folder: Path, platform: str) -> None:
-        self.module = module_of(template, folder / "module", "v1000.0.0", {"ci": platform})
+    def __init__(self, template: Path, folder: Path, platform: str, **answers: str) -> None:
+        data = {"ci": platform, **answers}
+        self.module = module_of(template, folder / "module", "v1000.0.0", data)
         self.bare = folder / "remote.git"
         git(folder, "clone", "-q", "--bare", str(self.module), str(self.bare))
         git(self.bare, "config", "receive.advertisePushOptions", "true")
@@ -137,6 +138,30 @@ def test_newer_packages_are_proposed_once_where_they_are_locked(remote: Remote) 
     git(remote.module, "branch", "-q", "-D", branch)
     remote.run()
     assert len(remote.branches()) == 3
+
+
+def test_wheel_of_cm_is_made_again_from_the_newer_template(
+    next_version: Path, tmp_path: Path
+) -> None:
+    remote = Remote(next_version, tmp_path, "gitlab", cm_from="file")
+    wheels = remote.module / "wheels"
+    wheels.mkdir()
+    (wheels / "foundry_cm-1000.0.0-py3-none-any.whl").write_text("old")
+    commit(remote.module, "with its wheel")
+    git(remote.module, "push", "-q", "origin", "main")
+    pip = tmp_path / "bin/pip"
+    pip.write_text(
+        '#!/bin/sh\necho "$*" >> "$GH_LOG"\n'
+        '[ "$1" = wheel ] && echo new > wheels/foundry_cm-1001.0.0-py3-none-any.whl\n'
+    )
+    remote.run()
+    listed = git(remote.bare, "ls-tree", "--name-only", "template-update-v1001.0.0", "wheels/")
+    assert listed.split() == ["wheels/foundry_cm-1001.0.0-py3-none-any.whl"]
+    # What it is made from is what the updated module says.
+    asked = f"wheel --no-deps --wheel-dir wheels foundry-cm @ file://{next_version}"
+    assert remote.log.read_text().splitlines()[-1] == asked
+    pinned = git(remote.bare, "show", "template-update-v1001.0.0:requirements-dev.txt")
+    assert "\nfoundry-cm==1001.0.0\n" in pinned
 
 
 def test_conflict_is_proposed_with_its_place(remote: Remote) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from copier.errors import CopierError
 
-from foundry_cm.local.sources import LocalSources
+from foundry_cm.local.sources.declared import LocalSources
 from tests.conftest import Render
 
 

@@ -168,8 +168,20 @@ def untyped(module: Module) -> Iterator[Finding]:
             "@function\ndef echo(\n    context,\n    event: list[Query],  #<\n) -> str:\n    return ''\n"
         ),
         bad("@function\ndef echo(context, event: Query | None) -> str:  #<\n    return ''\n"),
+        bad(
+            "class Colour(Enum):\n    RED = 1\n\n\n@function\ndef echo(context, event: Colour) -> str:  #<\n    return ''\n",
+            imports="from enum import Enum\n",
+        ),
     ),
-    good=good(),
+    good=(
+        good(),
+        good("@function\ndef echo(context, event) -> str:\n    return event['text']\n"),
+        good(ECHO.replace("Query", "Order"), imports="from acme.records import Order\n"),
+        good(
+            "class Order(BaseModel):\n    text: str\n\n\n" + ECHO.replace("Query", "Order"),
+            imports="from pydantic import BaseModel\n",
+        ),
+    ),
 )
 def event_type(module: Module) -> Iterator[Finding]:
     """An event whose type is not a record.
@@ -204,9 +216,13 @@ def event_type(module: Module) -> Iterator[Finding]:
             imports="from compute_modules.context import QueryContext\n",
         ),
     ),
-    good=good(
-        "@function\ndef echo(context: QueryContext, event: Query) -> str:\n    return event.text\n",
-        imports="from compute_modules.context import QueryContext\n",
+    good=(
+        good(
+            "@function\ndef echo(context: QueryContext, event: Query) -> str:\n    return event.text\n",
+            imports="from compute_modules.context import QueryContext\n",
+        ),
+        good(ECHO),
+        good("@function\ndef echo(event: Query) -> str:\n    return event.text\n"),
     ),
 )
 def context_type(module: Module) -> Iterator[Finding]:
@@ -273,6 +289,8 @@ def generator(module: Module) -> Iterator[Finding]:
         good(
             "@function(streaming=True)\ndef each(context, event: Query) -> list[str]:\n    yield event.text\n"
         ),
+        good("@function(streaming=True)\ndef each(context, event: Query):\n    yield 1\n"),
+        good("@function(streaming=True)\ndef each(context, event: Query) -> int:\n    yield 1\n"),
         good(
             "@function(streaming=True)\ndef each(context, event: Query) -> list[Query]:\n    yield vars(event)\n"
             "    yield from (dataclasses.asdict(one) for one in [event])\n",

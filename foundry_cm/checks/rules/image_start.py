@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -133,13 +134,13 @@ def shell_form(module: Module) -> Iterator[Finding]:
         instruction = start.instruction
         if path != start.place[0]:
             fix = "Write exec before the last command of the script."
-        elif instruction.json_form or not start.in_shell:
+        elif instruction.json_form:
             fix = "Write exec before the last command, or leave the shell out."
         elif instruction.text.startswith("["):
             fix = "A list needs double quotes; as it is written, the shell gets it as text."
         else:
             fix = f'Write it as a list: {instruction.name} ["python", "app.py"].'
-        edit = _as_list(start) if start.in_shell and path == start.place[0] else ()
+        edit = _as_list(start) if path == start.place[0] else ()
         yield Finding(
             "A shell is process 1, and keeps SIGTERM from the program", path, fix, line, edit=edit
         )
@@ -148,9 +149,13 @@ def shell_form(module: Module) -> Iterator[Finding]:
 def _as_list(start: Start) -> tuple[Edit, ...]:
     path, line = start.place
     text = start.instruction.text
-    whole = start.container.module.lines(path)[line - 1].strip()
+    module = start.container.module
+    whole = module.lines(path)[line - 1].strip()
     if not re.fullmatch(r"[\w./:= -]+", text) or not whole.endswith(text):
         return ()
+    scripts = [name for name in start.files.values() if name.endswith(".sh")]
+    if any(not (module.text(name) or "").startswith("#!") for name in scripts):
+        return ()  # only a shell runs it
     words = json.dumps(text.split())
     return (Edit(path, line, line + 1, (f"{start.instruction.name} {words}",)),)
 
@@ -175,6 +180,11 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         Bad("docker/Dockerfile:5", {"docker/Dockerfile": BUILD + 'CMD ["python", "x.py"]\n', "src/app.py": APP}),
         Bad("a/Containerfile:3", {"a/Containerfile": 'FROM a:1\nCOPY app.py /\nCMD ["/x.py"]\n', "a/app.py": APP}),
         Bad("Dockerfile:5", _with('CMD ["node", "-r", "x", "server"]\n')),
+        Bad("Dockerfile:5", _with('CMD ["run.sh"]\n', run__sh="exec python app.py\n", app__py=APP)),
+        Bad("Dockerfile:5", _with("CMD exec nohup app.py\n")),
+        Bad("Dockerfile:5", {"Dockerfile": 'FROM a:1 AS x\nCOPY app.py /b/\nFROM b:1\nCOPY --from=x /b/app.py /c/\nCMD ["/c/main.py"]\n', "app.py": APP, "main.py": ""}),
+        Bad("Dockerfile:6", _with('COPY app.tar.gz .\nCMD ["python", "main.py"]\n') | {"app.tar.gz": "", "main.py": APP}),
+        Bad("Dockerfile:6", _with('COPY tool.py /usr/local/bin/\nCMD ["python", "tool.py"]\n') | {"tool.py": APP}),
     ),
     good=(
         _with('CMD ["python", "-u", "app.py"]\n'),
@@ -191,6 +201,10 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
         _with(
             'COPY run.sh /usr/local/bin/\nENTRYPOINT ["run.sh"]\nCMD ["python", "app.py"]\n'
         ) | {"run.sh": 'exec "$@"\n'},
+        _with('ENV PATH=/app:$PATH\nCMD ["run.sh"]\n', run__sh="exec python app.py\n", app__py=APP),
+        _with('CMD ["uv", "run", "app.py"]\n'),
+        _with('COPY run.sh /usr/local/bin/\nCMD ["sh", "run.sh"]\n') | {"run.sh": "exec python app.py\n"},
+        _with("CMD exec env DEBUG=1 ./app.py\n"),
         _with('CMD ["sh"]\n'),
         _with('CMD ["node", "-e", "1"]\n'),
         _with('CMD ["python", "$SCRIPT"]\n'),
@@ -214,7 +228,8 @@ def _as_list(start: Start) -> tuple[Edit, ...]:
 def missing_script(module: Module) -> Iterator[Finding]:
     """The command runs a file that no COPY brings into the image.
 
-    The container ends as soon as it starts. Shells, entry scripts and `python -m` are followed.
+    The container ends as soon as it starts. Shells, entry scripts and `python -m` are followed. A
+    script that is run by its name alone has to lie in a folder of `PATH`, as everywhere.
     """
     for start in starts(module):
         for (path, line), name in start.missing:
@@ -223,12 +238,14 @@ def missing_script(module: Module) -> Iterator[Finding]:
             # What lies in the working folder first: there the file was looked for.
             there.sort(key=lambda file: (file.count("/"), not file.startswith(where), file))
             known = f" It has {', '.join(there[:3])}." if there else ""
-            yield Finding(
-                f"{name} is not in the image",
-                path,
-                f"Copy it, or name the file that is copied; the command runs in {where}.{known}",
-                line,
-            )
+            message = f"{name} is not in the image"
+            fix = f"Copy it, or name the file that is copied; the command runs in {where}.{known}"
+            if "/" not in name and posixpath.join(where, name) in start.container.files:
+                message = (
+                    f"{name} is in {where}, and a command without a folder is searched in PATH"
+                )
+                fix = f"Write ./{name}."
+            yield Finding(message, path, fix, line)
 
 
 @check(

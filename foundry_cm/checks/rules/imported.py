@@ -10,8 +10,9 @@ from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, FunctionNode
 from foundry_cm.checks.registry import check
+from foundry_cm.checks.rules.pipelines import pipeline
 from foundry_cm.checks.rules.work import NETWORK
-from foundry_cm.checks.shown import ECHO, bad, good
+from foundry_cm.checks.shown import ECHO, bad, good, marked
 from foundry_cm.checks.source import Source, at_import, own_nodes
 
 _RESERVED = (8945, 8946)
@@ -42,9 +43,11 @@ def _at_import(module: Module, source: Source) -> Iterator[tuple[Source, ast.AST
 
 def _imported(module: Module) -> Iterator[tuple[Source, ast.Call, str]]:
     """Each call that is made at import, in a module with functions, and the name of what is called."""
-    if not module.program.handlers:
-        return
-    for source in module.imported:
+    yield from _made_by(module, module.imported if module.program.handlers else [])
+
+
+def _made_by(module: Module, sources: list[Source]) -> Iterator[tuple[Source, ast.Call, str]]:
+    for source in sources:
         for place, node in _at_import(module, source) if module.is_owned(source) else ():
             if isinstance(node, ast.Call):
                 yield place, node, module.program.dotted(place, node.func)
@@ -61,6 +64,8 @@ def _imported(module: Module) -> Iterator[tuple[Source, ast.Call, str]]:
     good=(
         good("print('starting', file=sys.stderr)\n\n\n" + ECHO, imports="import sys\n\n"),
         good("logging.basicConfig(stream=sys.stdout)\n\n\n" + ECHO, imports="import logging\nimport sys\n\n"),
+        good("logging.basicConfig(level='INFO')\nlogging.info('starting')\n\n\n" + ECHO, imports="import logging\n\n"),
+        good("logging.basicConfig(stream=sys.stderr)\nlogging.getLogger('a').addFilter(sys.stdout)\nlogging.info('starting')\n\n\n" + ECHO, imports="import logging\nimport sys\n\n"),
     ),
 )  # fmt: skip
 def output_at_import(module: Module) -> Iterator[Finding]:
@@ -110,7 +115,10 @@ def _is_stdout(source: Source, value: ast.expr) -> bool:
         bad("@function\ndef serve(context, event: Query) -> str:\n    uvicorn.run('app:web', port=8945)  #<\n    return ''\n", imports="import uvicorn\n"),
         bad("SERVER = HTTPServer(('', 80), None)  #<\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
     ),
-    good=good("SERVER = HTTPServer(('', 8080), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
+    good=(
+        good("SERVER = HTTPServer(('', 8080), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
+        good("SERVER = HTTPServer(('', PORT), None)\n\n\n" + ECHO, imports="from http.server import HTTPServer\nfrom ports import PORT\n"),
+    ),
 )  # fmt: skip
 def reserved_port(module: Module) -> Iterator[Finding]:
     """A server on a port that is not the module's.
@@ -155,17 +163,28 @@ def _port(call: ast.Call) -> int | None:
     bad=(
         bad("RATES = requests.get('https://example.com/rates').json()  #<\n\n\n" + ECHO, imports="import requests\n"),
         bad("def rates() -> dict[str, float]:\n    return requests.get('https://example.com').json()  #<\n\n\nRATES = rates()\n\n\n" + ECHO, imports="import requests\n"),
+        marked({
+            "src/app.py": "import requests\nfrom cmkit import run\n\nRATES = requests.get('https://example.com').json()  #<\n\n\ndef process(batch):\n    return batch\n\n\n"
+            'if __name__ == "__main__":\n    run(process)\n',
+        }),
         bad("TOKEN = oauth('acme.palantirfoundry.com', ['api:read-data'])  #<\n\n\n" + ECHO, imports="from compute_modules.auth import oauth\n"),
     ),
-    good=good("@function\ndef fetch(context, event: Query) -> str:\n    return requests.get(event.text).text\n", imports="import requests\n"),
+    good=(
+        good("@function\ndef fetch(context, event: Query) -> str:\n    return requests.get(event.text).text\n", imports="import requests\n"),
+        # A script that is a pipeline as a whole does its work where it stands.
+        {"app.py": "import requests\n\nROWS = requests.get('https://example.com').json()\n"},
+        good("TOKEN = RefreshingOauthToken(hostname='acme.palantirfoundry.com', scope=[])\n\n\n" + ECHO, imports="from compute_modules.auth import RefreshingOauthToken\n"),
+    ),
 )  # fmt: skip
 def network_at_import(module: Module) -> Iterator[Finding]:
     """A call over the network while a file is imported.
 
     Foundry also imports the files where it reads the functions, and there is no network then. What is
     fetched at import is kept as long as the replica lives, up to 22 hours: a token has expired by then.
+    So it is in a pipeline that gives its batches to a function.
     """
-    for source, call, target in _imported(module):
+    batches = list(module.python.values()) if pipeline(module) else []
+    for source, call, target in [*_imported(module), *_made_by(module, batches)]:
         if target.startswith("compute_modules.auth.") and target.endswith("oauth"):
             message = "This token is fetched once, and kept until it has expired"
             fix = "Use RefreshingOauthToken from compute_modules.auth, and read it in the handler."

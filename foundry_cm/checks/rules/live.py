@@ -98,14 +98,38 @@ _live(
 )
 
 
+_live(
+    "CM511",
+    "read-only-root",
+    """A module that answers, and no longer does where only its home and `/tmp` can be written to.
+
+    The files of an image belong to root, and the module runs as another user: what it writes beside
+    its code fails in Foundry. With `--container` the root of the image is made read-only; without, that
+    of a process on Linux, which takes root.""",
+)
+
+_live(
+    "CM512",
+    "call-lost-at-stop",
+    """A call that runs when SIGTERM comes, and that nobody answers any more.
+
+    Foundry stops a replica at each upgrade and each time it scales down. A handler of SIGTERM that
+    only exits throws away what runs at that moment; its caller waits for a time-out.""",
+    Severity.WARNING,
+)
+
+
 @check("CM510", "not-tried", severity=Severity.NOTICE, proof=_PROOF, live=True)
 def not_tried(module: Module) -> Iterator[Finding]:
     """What the live checks cannot try here, and why."""
-    entry = module.entry.path if module.entry else "."
     if module.text(FILE.as_posix()) is not None:
         yield Finding(
             "skipped: a pipeline answers no calls", FILE.as_posix(), "Try it with: cm run"
         )
-    else:
-        message = "skipped: a read-only root is that of a container, and no image is run here"
-        yield Finding(message, entry, "Try the image with: cm serve --container IMAGE")
+        return
+    from foundry_cm.checks import trial
+
+    if reason := trial.untried(module):
+        entry = module.entry.path if module.entry else "."
+        message = f"skipped: the module was not tried on a read-only root, since {reason}"
+        yield Finding(message, entry, "Try its image: cm check --live --container IMAGE")

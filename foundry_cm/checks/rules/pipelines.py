@@ -145,6 +145,10 @@ def _declared(module: Module) -> Declared | CmError | None:
     bad=(
         Bad(f"{RESOURCES}:1", _module(rows="")),
         Bad(f"{RESOURCES}:1", _module() | {"data/reading/readings.csv": "pump,bar\n"}),
+        Bad(
+            f"{RESOURCES}:3",
+            _module(rows="", declared='{\n"inputs": {\n"readings": "dataset"},\n"outputs": {}}\n'),
+        ),
     ),
     good=_module(),
 )
@@ -176,9 +180,18 @@ def data(module: Module) -> Iterator[Finding]:
     "columns-of-the-data",
     bad=(
         Bad("data/readings/readings.csv:1", _module(rows="pump,pressure\nsouth,9.1\n")),
+        Bad("data/readings/readings.csv:1", _module(rows="pump\nsouth\n") | {"data/other/a.csv": "pump\n"}),
         Bad("data/readings/readings.jsonl:1", _module(rows="") | {"data/readings/readings.jsonl": '{"pump": "south"}\n'}),
     ),
-    good=(_module(), _module(rows="bar,pump,when\n9.1,south,today\n")),
+    good=(
+        _module(),
+        _module(rows="bar,pump,when\n9.1,south,today\n"),
+        _module(rows="pump,pressure\n", declared="{}"),
+        _module(rows="pump,pressure\n") | {"src/app.py": "print(1)\n"},
+        _module(rows="pump,pressure\n") | {"src/app.py": "def process(batch):\n    return batch\n"},
+        {"src/app.py": _HEAD.replace("bar: float", "bar: float = 0.0\n    when: datetime | None = None") + _BODY + _TAIL,
+         RESOURCES: _DECLARED, "data/readings/readings.csv": "pump\nsouth\n"},
+    ),
 )  # fmt: skip
 def columns(module: Module) -> Iterator[Finding]:
     """Data of an input that lacks a column of the record which the pipeline reads."""
@@ -224,6 +237,10 @@ def _columns(module: Module, path: str) -> set[str]:
     good=(
         _module(),
         _module('def process(batch: pa.Table) -> pa.Table:\n    wide = batch.append_column("high", [[True] * len(batch)])\n    return wide.drop_columns(["bar"])\n'),
+        {"src/app.py": "from cmkit import run\n\n\ndef process(batch):\n    return batch\n\n\nrun(process)\n"},
+        {"src/app.py": "from acme import Out\nfrom cmkit import run\n\n\ndef process(batch):\n    return batch\n\n\nrun(process, str, Out)\n"},
+        {"src/app.py": "from acme import process\nfrom cmkit import run\n\nrun(process)\n", RESOURCES: "{}"},
+        {"src/app.py": "from cmkit import run\n\nprocess = print\nrun(process)\n", RESOURCES: "{}"},
     ),
 )  # fmt: skip
 def result(module: Module) -> Iterator[Finding]:

@@ -62,8 +62,14 @@ _DYNAMIC = (
         bad(f"{ECHO}\n\n{ECHO.replace('str:', 'str:  #<')}"),
         bad(imports="import orders\n", files={"src/orders.py": _OTHER.replace("  #<", "").replace("def price(context, event: Order) -> float:", "def echo(context, event: Order) -> float:  #<")}),
         bad(f"{ECHO.replace('str:', 'str:  #<')}\n\nadd_function(echo)\n", imports=_ADD),
+        Bad("two.py:12", {"Dockerfile": 'CMD ["python", "one.py"]\n', "one.py": _PLAIN + "\n\nimport two\n", "two.py": _PLAIN}),
+        Bad("one.py:17", {"one.py": _PLAIN + _PLAIN.partition("\n\n\n")[2].partition("\n\n\n")[2].join(["\n\n", ""]), "two.py": _PLAIN}),
     ),
-    good=good(f"{ECHO}\n\n{ECHO.replace('echo', 'again')}"),
+    good=(
+        good(f"{ECHO}\n\n{ECHO.replace('echo', 'again')}"),
+        {"one.py": _PLAIN, "two.py": _PLAIN},
+        {"Dockerfile": 'CMD ["python", "one.py"]\n', "one.py": _PLAIN, "two.py": _PLAIN},
+    ),
 )  # fmt: skip
 def duplicate(module: Module) -> Iterator[Finding]:
     """Two functions of one name, or one that is registered twice.
@@ -145,6 +151,8 @@ def after_start(module: Module) -> Iterator[Finding]:
             files={"src/orders.py": _OTHER.replace("  #<", "")},
         ),
         _by_name("import shop.orders\n"),
+        _by_name("import importlib\nimportlib.import_module('shop.orders')\n"),
+        {"one.py": "", "app.py": "", "orders.py": _PLAIN},
         {"Dockerfile": 'CMD ["python", "a.py"]\n', "m/a.py": "import b\n", "m/b.py": _PLAIN},
     ),
 )
@@ -189,6 +197,14 @@ def _is_dynamic(source: Source) -> bool:
         bad(imports="import halls  # noqa: F401\n", files={"src/halls/__init__.py": _OTHER.replace("float:", "float:  #<").replace("function  #<", "function")}),
         bad(imports="import halls.north  # noqa: F401\n", files={"src/halls/north.py": _OTHER.replace("float:", "float:  #<").replace("function  #<", "function")}),
         bad("def echo(context, event: Query) -> str:\n    return event.text\n\n\ncompute_modules.add_function(echo)  #<\n", imports="import compute_modules\n"),
+        bad(
+            "class Shop:\n    def sell(self, context, event: Query) -> str:\n        return event.text\n\n\nSHOP = Shop()\nadd_function(SHOP.sell)  #<\n",
+            imports=_ADD,
+        ),
+        bad(
+            "def echo(context, event: Query) -> str:\n    return event.text\n\n\ndef add_all(given):\n    for each in [echo]:  # noqa\n        add_function(each)\n\n\nfor one in [echo]:  #<\n    add_function(one)\n".replace("  #<", "").replace("[echo]:  # noqa\n        add_function(each)", "given:\n        print(each)").replace("add_function(one)", "add_function(one)  #<"),
+            imports=_ADD,
+        ),
         bad("if True:\n    def make():\n        @function\n        def echo(context, event: Query) -> str:  #<\n            return event.text\n\n    make()\n"),
         bad("def timed(call):\n    return call\n\n\n@timed  #<\n" + ECHO),
     ),

@@ -12,7 +12,16 @@ from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.requirements import is_lock, requirements
-from foundry_cm.checks.rules.requirements import APP, DOCKERFILE, SDK_RANGE, asking
+from foundry_cm.checks.rules.requirements import (
+    APP,
+    CONDA,
+    DOCKERFILE,
+    SDK_RANGE,
+    asking,
+    conda,
+    installing,
+    project,
+)
 
 _OPENCV = ("opencv-python", "opencv-contrib-python")
 _GL = re.compile(
@@ -137,7 +146,26 @@ def opencv_in_slim(module: Module) -> Iterator[Finding]:
             **{"torch.txt": "--index-url https://download.pytorch.org/whl/cpu\ntorch>=2.6,<3\n"},
         ),
         asking("torch", app='import torch\nMODEL = torch.load("m").cuda()\n'),
+        asking(
+            "--index-url https://download.pytorch.org/whl/cpu",
+            "torch",
+            app='import torch\nMODEL = torch.load("m")\n',
+        ),
         {"src/app.py": "import torch\n"},
+        installing(
+            "uv sync",
+            "import torch\n",
+            pyproject__toml=project(
+                "torch",
+                more='[[tool.uv.index]]\nurl = "https://download.pytorch.org/whl/cpu"\n',
+            ),
+        ),
+        installing(
+            "conda env create",
+            "import torch\n",
+            CONDA,
+            environment__yml=conda("pytorch", "torchvision"),
+        ),
         asking("torch", app='import torch\nMODEL = torch.load("m").to("cuda")\n'),
         asking("torch", app="import torch\nGPU = torch.cuda.is_available()\n"),
         asking("torch", app="import torch\n", Dockerfile="FROM nvidia/cuda:13.0-base\n"),
@@ -164,6 +192,8 @@ def torch_build(module: Module) -> Iterator[Finding]:
     found = requirements(module)
     if not found or not found.installed & {*_TORCH}:
         return
+    if any(one.beside for one in found.of(*_TORCH)):
+        return  # conda takes the build that fits the machine
     asked = [one for one in found.of(*_TORCH) if not is_lock(one.path)] or [
         one for one in found.asked if closure([(one.name, one.extras)])[0] & {*_TORCH}
     ]

@@ -13,18 +13,24 @@ from foundry_cm.checks.distributions import closure, imports_of, libraries_of
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.checks.requirements import (
-    Asked,
-    Requirements,
-    is_lock,
-    is_template,
-    requirements,
+from foundry_cm.checks.requirements import Asked, Requirements, is_lock, is_template, requirements
+from foundry_cm.checks.rules.requirements import (
+    APP,
+    CONDA,
+    DOCKERFILE,
+    SDK,
+    SDK_RANGE,
+    asking,
+    conda,
+    installing,
+    poetry,
+    project,
 )
-from foundry_cm.checks.rules.requirements import APP, DOCKERFILE, SDK, SDK_RANGE, asking
 from foundry_cm.checks.source import Source
 
 # Libraries that work without being imported: engines, drivers, servers, tools.
 _UNIMPORTED = re.compile(
+    r"build|hatch|hatchling|pdm|pipenv|pip-tools|poetry(-.*)?|uv|"
     r"accelerate|aiodns|asyncpg|boto3|brotli|cryptography|fastparquet|gunicorn|hf-(xet|transfer)|lxml|nvidia-.*"
     r"|numexpr|odfpy|openpyxl|onnxruntime.*|orjson|pip|protobuf|psycopg2?(-binary)?|pyarrow|pymysql|python-multipart"
     r"|safetensors|sentencepiece|setuptools|supervisor|tiktoken|timm|tokenizers|torch(vision|audio)?|tzdata|types-.*"
@@ -40,6 +46,10 @@ _UNPICKLES = re.compile(
     r"(joblib|c?pickle|cloudpickle|dill|pickle5)\.(load|loads|Unpickler)|pandas\.read_pickle|torch\.load|mlflow\..*"
 )
 
+
+_POLARS = APP + "import polars\n"
+_PIPFILE = f'[packages]\n{SDK} = "==0.34.0"\n'
+_DEV = '[dependency-groups]\ndev = ["polars"]\n'
 
 # Other checks look for them.
 _OF_THE_SDK = {"compute_modules", "external_systems"}
@@ -104,11 +114,31 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
                 "src/app.py": APP + "import numpy\n",
             },
         ),
+        Bad("src/app.py:2", installing("poetry install --only main", _POLARS, pyproject__toml=poetry(f'{SDK} = "^0.34"\n[tool.poetry.group.dev.dependencies]\npolars = "*"'))),
+        Bad("src/app.py:2", asking("--no-binary :all:", "--find-links /wheels", SDK_RANGE, app=_POLARS)),
+        Bad("src/app.py:2", installing("if [ -f a.lock ]; then set -- -r a.lock; else set -- -r i.txt; fi; pip install \"$@\"", _POLARS, i__txt=f"{SDK_RANGE}\n")),
+        Bad("src/app.py:2", installing("poetry install", _POLARS, pyproject__toml=poetry(f'{SDK} = "^0.34"'))),
+        Bad("src/app.py:2", installing("pipenv sync", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n')),
+        Bad("src/app.py:2", installing("uv sync --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV))),
+        Bad("src/app.py:2", installing("conda env create", _POLARS, CONDA, environment__yml=conda("numpy", pip=SDK_RANGE))),
+        Bad(
+            "src/app.py:2",
+            installing("pip install .", _POLARS, pyproject__toml=project(SDK_RANGE, more='[project.optional-dependencies]\nfast = ["polars"]\n')),
+        ),
     ),
     good=(
+        asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
+        installing("uv sync", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
+        installing("uv sync --all-groups --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
+        installing("pipenv install -d", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n'),
+        installing("conda env create", APP + "import torch, cv2\n", CONDA, environment__yml=conda("pytorch::pytorch=2", "opencv", pip=SDK_RANGE)),
+        installing("pip install foundry-compute-modules", APP + "import tqdm\n", "FROM condaforge/miniforge3:25.3\n"),
         asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install -e /lib\n"),
         asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install $LIBS ./lib\n"),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -t /x polars\n"),
+        asking(SDK_RANGE, "-e ./lib", app=_POLARS),
+        installing(f"pip install '{SDK_RANGE}' $LIBS", _POLARS),
+        installing("uv sync", _POLARS, pyproject__toml='[project]\nname = "m"\n'),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN apt-get install python3-polars\n"),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -r /gone.txt\n"),
         {
@@ -117,7 +147,6 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
             "src/app.py": APP + "import polars\n",
         },
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install .\n"),
-        asking(SDK_RANGE, "pillow", app=APP + "import PIL.Image, os, json\nimport requests\n"),
         asking(SDK_RANGE, "openai", "pydantic-settings", app=APP + "import httpx, pydantic\n"),
         asking(SDK_RANGE, app=APP + "try:\n    import pandas\nexcept ImportError:\n    pandas = None\n"),
         asking(
@@ -175,9 +204,16 @@ def undeclared_import(module: Module) -> Iterator[Finding]:
                 "src/app.py": APP,
             },
         ),
+        Bad("pyproject.toml:4", installing("poetry install", pyproject__toml=poetry(f'{SDK} = "^0.34"\npolars = "^1"'))),
+        Bad("Pipfile:3", installing("pipenv sync", Pipfile=_PIPFILE + 'polars = "*"\n')),
+        Bad("environment.yml:5", installing("conda env create", base=CONDA, environment__yml=conda("pip", pip=f"{SDK_RANGE}\n      - polars"))),
     ),
     good=(
         asking(SDK_RANGE, "pyyaml", "pandas", "openpyxl", app=APP + "import yaml, pandas\n"),
+        installing("pip install poetry && poetry install", pyproject__toml=poetry(f'{SDK} = "^0.34"')),
+        installing("poetry install", pyproject__toml=poetry(f'{SDK} = "^0.34"\n[tool.poetry.group.dev.dependencies]\nruff = "*"')),
+        installing("uv sync", pyproject__toml=project(SDK_RANGE, more=_DEV)),
+        installing("conda env create", base=CONDA, environment__yml=conda("ffmpeg", "polars", pip=SDK_RANGE)),
         asking(SDK_RANGE, "pandas", "numpy<2", app=APP + "import pandas\n"),
         asking(SDK_RANGE, "google-cloud-vision", app=APP + "from google.cloud import vision\n"),
         asking(SDK_RANGE, "hypercorn", Dockerfile=DOCKERFILE.replace("python", "hypercorn")),
@@ -288,6 +324,7 @@ def _unexplained(found: Requirements, module: Module) -> list[Asked]:
         asked
         for asked in found.asked
         if asked.name != SDK
+        and not asked.beside
         and not is_lock(asked.path)
         and not is_template(asked.path)
         and not _UNIMPORTED.fullmatch(asked.name)
@@ -353,6 +390,6 @@ def _words(module: Module) -> str:
 
 
 def _other_imports(module: Module) -> set[str]:
-    """What Python files import that are not counted as the module's code, such as scripts."""
-    others = [path for path in module.files if path.endswith(".py") and path not in module.python]
+    """What all Python files import, also those that are not counted as the module's code."""
+    others = [path for path in module.files if path.endswith(".py")]
     return {found.target for path in others for found in module.source(path).imports}

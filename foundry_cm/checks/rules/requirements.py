@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from foundry_cm.checks.dependencies import PROJECT
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
@@ -19,8 +20,11 @@ from foundry_cm.checks.requirements import (
 )
 
 SDK = "foundry-compute-modules"
-# They pin what pyproject.toml asks for.
-_LOCKS = {"uv.lock", "pdm.lock", "poetry.lock", "pylock.toml"}
+# They pin what a file asks for.
+_LOCKS = {
+    "pyproject.toml": {"uv.lock", "pdm.lock", "poetry.lock", "pylock.toml"},
+    "Pipfile": {"Pipfile.lock"},
+}
 _OLDEST = Version("0.34")
 SDK_RANGE = f"{SDK}>=0.34,<0.35"
 
@@ -39,6 +43,33 @@ def asking(*lines: str, app: str = APP, **files: str) -> dict[str, str]:
     """A module that asks for these libraries."""
     text = "".join(f"{line}\n" for line in lines)
     return {"requirements.txt": text, "src/app.py": app, **files}
+
+
+PYTHON = "FROM python:3.12-slim\n"
+CONDA = "FROM mambaorg/micromamba:2.3\n"
+
+
+def installing(run: str, app: str = APP, base: str = PYTHON, **files: str) -> dict[str, str]:
+    """A module whose image installs what a RUN says; `__` in the name of a file is a dot."""
+    named = {name.replace("__", "."): text for name, text in files.items()}
+    return {"Dockerfile": f"{base}RUN {run}\n", "src/app.py": app, **named}
+
+
+def poetry(asked: str) -> str:
+    """A `pyproject.toml` of Poetry with these dependencies."""
+    return f'[tool.poetry.dependencies]\npython = "^3.12"\n{asked}\n'
+
+
+def project(*asked: str, more: str = "") -> str:
+    """A `pyproject.toml` with these dependencies."""
+    lines = "".join(f'    "{each}",\n' for each in asked)
+    return f'[project]\nname = "m"\ndependencies = [\n{lines}]\n{more}'
+
+
+def conda(*asked: str, pip: str = "") -> str:
+    """An environment of conda with these dependencies, and one that pip installs."""
+    lines = "".join(f"  - {each}\n" for each in asked)
+    return f"dependencies:\n{lines}" + (f"  - pip:\n      - {pip}\n" if pip else "")
 
 
 def sdk_imports(module: Module) -> list[tuple[str, int]]:
@@ -64,15 +95,52 @@ def sdk_imports(module: Module) -> list[tuple[str, int]]:
             "pyproject.toml:1",
             {"pyproject.toml": '[project]\nname = "m"\ndependencies = []\n', "src/app.py": APP},
         ),
+        Bad("pyproject.toml:1", installing("poetry install", pyproject__toml=poetry('numpy = "*"'))),
+        Bad("Pipfile:1", installing("pipenv sync", Pipfile='[packages]\nnumpy = "*"\n')),
+        Bad("Pipfile:1", {"src/app.py": APP, "Pipfile": '[packages]\nnumpy = "*"\n'}),
+        Bad("environment.yml:1", {"src/app.py": APP, "environment.yml": conda("python=3.12")}),
+        Bad(
+            "env/conda.yaml:1",
+            installing(
+                "micromamba install -y -n base -f /tmp/conda.yaml",
+                base=CONDA,
+                **{"env/conda.yaml": conda("python=3.12", "numpy", pip="pandas")},
+            ),
+        ),
+        Bad("Dockerfile:2", installing("conda install -y -c conda-forge 'numpy>=2'", base=CONDA)),
     ),
     good=(
         asking("Foundry_Compute.Modules>=0.34,<0.35"),
+        installing("poetry install --only main", pyproject__toml=poetry(f'{SDK} = "^0.34"')),
+        installing(
+            "poetry install --with run --without dev",
+            pyproject__toml=poetry(f'\n[tool.poetry.group.run.dependencies]\n{SDK} = "^0.34"'),
+        ),
+        installing("pip install .", pyproject__toml=poetry(f'{SDK} = {{git = "https://a.io/b"}}')),
+        installing("pip install '.[run]'", pyproject__toml=project(more=f'[project.optional-dependencies]\nrun = ["{SDK_RANGE}"]\n')),
+        installing("pip install -r pyproject.toml", pyproject__toml=project(SDK_RANGE)),
+        installing("uv export > /r.txt && pip install -r /r.txt", pyproject__toml=project(SDK_RANGE)),
+        installing("uv sync --group run", pyproject__toml=project(more=f'[dependency-groups]\nrun = ["{SDK_RANGE}"]\n')),
+        installing("pipenv install --system", Pipfile=f'[packages]\n{SDK} = ">=0.34,<0.35"\n'),
+        installing("pipenv sync --dev", Pipfile=f'[dev-packages]\n{SDK} = ">=0.34,<0.35"\n'),
+        installing(f"pipenv install '{SDK_RANGE}'", Pipfile=""),
+        installing("conda env update -n base", environment__yml=conda("pip", pip=SDK_RANGE), base=CONDA),
+        installing("mamba env create --file=e.yml", e__yml=conda(f"conda-forge::{SDK}=0.34"), base=CONDA),
+        installing("mamba create -n m --file list.txt", list__txt="numpy\n", base=CONDA),
+        installing("conda env create -f gone.yml", base=CONDA),
+        installing(f"micromamba install -y {SDK}=0.34.0", base=CONDA),
+        installing("pixi install", requirements__txt="numpy\n"),
+        installing(
+            "pip install .",
+            r__in=f"{SDK_RANGE}\n",
+            pyproject__toml='[project]\nname = "m"\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = { file = ["r.in"] }\n',
+        ),
         asking("-r base.txt", **{"base.txt": f"{SDK}==0.34.0\n"}),
         asking("requests", app="import requests\n"),
         asking("requests", Dockerfile=DOCKERFILE.replace("python:3.12-slim", "acme/runtime:4")),
         {"src/app.py": APP},
     ),
-)
+)  # fmt: skip
 def sdk_missing(module: Module) -> Iterator[Finding]:
     """The module imports the SDK, and nothing installs it into the image."""
     found = requirements(module)
@@ -117,9 +185,24 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
             "Dockerfile:2",
             {"Dockerfile": f"FROM python:3.12\nRUN pip install {SDK}\n", "app.py": APP},
         ),
+        Bad("pyproject.toml:3", installing("poetry install", pyproject__toml=poetry(f'{SDK} = "*"'))),
+        Bad("pyproject.toml:3", installing("poetry install", pyproject__toml=poetry(f'{SDK} = "^0.31"'))),
+        Bad("pyproject.toml:3", installing("poetry install", pyproject__toml=poetry(f'{SDK} = {{ version = "~0.33.1", extras = ["sources"] }}'))),
+        Bad("pyproject.toml:3", installing("poetry install", pyproject__toml=poetry(f'[tool.poetry.dependencies.{SDK}]\nversion = "<1"'))),
+        Bad("pyproject.toml:4", installing("uv sync", pyproject__toml=project(SDK))),
+        Bad("Pipfile:3", installing("pipenv install", Pipfile=f'[[source]]\n[packages]\n{SDK} = "*"\n')),
+        Bad("environment.yml:2", installing("conda env create", environment__yml=conda(f"{SDK}=0.33"), base=CONDA)),
+        Bad("environment.yml:4", installing("conda env create", environment__yml=conda("pip", pip=SDK), base=CONDA)),
     ),
     good=(
         asking(SDK_RANGE),
+        installing("poetry install", pyproject__toml=poetry(f'{SDK} = "*"'), poetry__lock=""),
+        installing("poetry install", pyproject__toml=poetry(f'{SDK} = "~0.34"')),
+        installing("poetry install", pyproject__toml=poetry(f'{SDK} = "0.34.*"')),
+        installing("poetry install", pyproject__toml=poetry(f'{SDK} = [{{ version = "0.34.0", python = "<4" }}]')),
+        installing("pip install .", pyproject__toml=project(SDK, more=f'[tool.uv.sources]\n{SDK} = {{ git = "https://a.io/b" }}\n')),
+        installing("pipenv sync", Pipfile=f'[packages]\n{SDK} = "*"\n', **{"Pipfile.lock": ""}),
+        installing("conda env create", environment__yml=conda(f"{SDK}=0.34"), base=CONDA),
         asking(f"{SDK}==0.34.*"),
         asking(f"{SDK}~=0.34"),
         asking(f"{SDK}>=0.35"),
@@ -132,7 +215,7 @@ def sdk_missing(module: Module) -> Iterator[Finding]:
             "app.py": APP,
         },
     ),
-)
+)  # fmt: skip
 def sdk_version(module: Module) -> Iterator[Finding]:
     """The SDK is not pinned, or may be older than 0.34.
 
@@ -144,7 +227,7 @@ def sdk_version(module: Module) -> Iterator[Finding]:
     pinned = [one for one in asked if is_lock(one.path)]
     for one in pinned or asked:
         oldest = _lowest(one.specifier)
-        is_locked = one.path == "pyproject.toml" and bool(_LOCKS & set(module.files))
+        is_locked = bool(_LOCKS.get(one.path, set()) & set(module.files))
         if one.from_url or (is_locked and not one.specifier):
             continue
         if not one.specifier or oldest is None:
@@ -226,6 +309,7 @@ def sources_extra(module: Module) -> Iterator[Finding]:
     ),
     good=(
         asking("--index-url https://a.example/simple", SDK_RANGE),
+        installing("uv sync", pyproject__toml=project(SDK_RANGE, more='[[tool.uv.index]]\nurl = "https://a.io/s"\n[[tool.uv.index]]\nurl = "https://b.io/s"\n')),
         asking("-r requirements.lock", **{"requirements.lock": f"--index-url https://a/s\n--extra-index-url https://b/s\n{SDK}==0.34.0\n"}),
     ),
 )  # fmt: skip
@@ -238,7 +322,7 @@ def two_indexes(module: Module) -> Iterator[Finding]:
     found = requirements(module) or Requirements()
     for path in found.paths:
         own = [index for index in found.indexes if index.path == path]
-        if is_lock(path) or is_template(path) or not own:
+        if is_lock(path) or is_template(path) or path == PROJECT or not own:
             continue
         second = own[1] if len(own) > 1 else own[0]
         if len(own) > 1 or own[0].extra:

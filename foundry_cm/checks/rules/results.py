@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
+from foundry_cm.checks.circles import circles
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, Handler
@@ -15,6 +17,7 @@ from foundry_cm.checks.source import own_nodes
 
 _NUMPY = "import numpy as np\n"
 _NAN = {"math.nan", "math.inf", "numpy.nan", "numpy.inf", "numpy.NaN", "numpy.Inf"}
+_BYTES = {"bytes", "base64.b64encode", "base64.urlsafe_b64encode", "pickle.dumps", "zlib.compress"}
 _NUMBERS = {
     f"numpy.{name}"
     for name in (
@@ -38,36 +41,62 @@ def _returning(value: str, kind: str = "float") -> str:
         bad(_returning("{event.text}", "list[str]")),
         bad(_returning("(letter for letter in event.text)", "list[str]")),
         bad(_returning("b'done'", "str")),
+        bad(_returning("event.text.strip.encode()", "str")),
+        bad(_returning("base64.b64encode(event.text)", "str"), imports="import base64\n"),
         bad(_returning("[Shelf(), event.text]", "list[str]").replace("@function", "class Shelf:\n    number = 7\n\n\n@function", 1)),
+        bad(_returning("node", "list[str]").replace("return node  #<", "node = {}\n    node['self'] = node  #<\n    return node")),
+        bad(_returning("[parent]", "list[str]").replace("return [parent]  #<", "parent = {'rows': []}\n    child: dict = {'up': parent}\n    parent['rows'].append(child)  #<\n    return [parent]")),
+        bad(_returning("score", "float").replace("return score", "score = np.float32(0.5)\n    return score"), imports=_NUMPY),
+        bad(_returning("{'words': words}", "list[str]").replace("return {", "words: object = set(event.text)\n    return {")),
         bad(_returning("Result(np.float32(0.5))", "Result").replace("@function", "@dataclass\nclass Result:\n    score: float\n\n\n@function", 1), imports=_NUMPY),
     ),
     good=(
         good(_returning("float(np.float32(0.5))").replace("  #<", ""), imports=_NUMPY),
         good(_returning("np.array([1.0]).tolist()", "list[float]").replace("  #<", ""), imports=_NUMPY),
         good(_returning("sorted({event.text})", "list[str]").replace("  #<", "")),
+        good(_returning("MODEL.encode(event.text)", "str").replace("  #<", "")),
+        good(_returning("event.text.decode()", "str").replace("  #<", "")),
+        good(_returning("words", "list[str]").replace("return words  #<", "words = set(event.text)\n    words = sorted(words)\n    return words")),
+        good(_returning("words", "list[str]").replace("return words  #<", "for words in {event.text}, {''}:\n        return words")),
+        good(_returning("words", "list[str]").replace("return words  #<", "more = {1}\n    words = len(more)\n    return words")),
+        good(_returning("node", "list[str]").replace("return node  #<", "node = {}\n    for each in event.text:\n        node = {'inner': node}\n        node['each'] = each\n    return node")),
+        good(_returning("child['name']", "str").replace("return child['name']  #<", "child = {'name': 'a'}\n    child['self'] = child\n    return child['name']")),
     ),
 )  # fmt: skip
 def result_value(module: Module) -> Iterator[Finding]:
     """A returned value that is no JSON.
 
-    Sets, bytes, generators, objects of ordinary classes and NumPy's numbers (all but `float64`) end the call in "Circular reference
-    detected". NaN and infinity are written as they are, which no reader of JSON takes.
+    Sets, bytes, generators, objects of ordinary classes, NumPy's numbers (all but `float64`) and a value
+    that holds itself end the call in "Circular reference detected". NaN and infinity are written as they are, which no reader of JSON takes.
     """
     for handler in module.program.handlers:
         for node in own_nodes(handler.node):
             if isinstance(node, ast.Return) and node.value is not None and not handler.streaming:
-                for value in _values(module, handler, node.value):
+                for value, place in _values(module, handler, node.value, node.value):
                     found = _unfit(handler, value) or _object(module, handler, value)
                     if found:
                         message = f"{handler.node.name} returns {ast.unparse(value)}, {found[0]}"
-                        yield at(handler, value, message, found[1])
+                        yield at(handler, place, message, found[1])
+        for node, held in circles(handler.node):
+            message = f"{handler.node.name} returns {held}, which holds itself from here on"
+            yield at(handler, node, message, "Leave the way back out, or send an id in its place.")
 
 
-def _values(module: Module, handler: Handler, value: ast.expr) -> Iterator[ast.expr]:
-    """A returned value and what it is made of: items, values of a dict, fields of a record."""
-    yield value
+def _values(
+    module: Module, handler: Handler, value: ast.expr, place: ast.expr
+) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """A returned value and what it is made of, each with the place where it is returned.
+
+    It is made of items, values of a dict, fields of a record; a name is what it is bound to, where
+    that is one thing.
+    """
+    yield value, place
     inner: list[ast.expr] = []
-    if isinstance(value, ast.List | ast.Tuple):
+    if isinstance(value, ast.Name):
+        bound = _bound(handler, value.id)
+        if bound is not None:
+            yield from _values(module, handler, bound, place)
+    elif isinstance(value, ast.List | ast.Tuple):
         inner = value.elts
     elif isinstance(value, ast.Dict):
         inner = value.values
@@ -78,7 +107,23 @@ def _values(module: Module, handler: Handler, value: ast.expr) -> Iterator[ast.e
     elif isinstance(value, ast.Call) and _is_record(module, handler, value):
         inner = [*value.args, *(key.value for key in value.keywords)]
     for each in inner:
-        yield from _values(module, handler, each)
+        yield from _values(module, handler, each, each if place is value else place)
+
+
+def _bound(handler: Handler, name: str) -> ast.expr | None:
+    """What a name of a handler is bound to, where only one line binds it, and to no other name."""
+    inside = list(own_nodes(handler.node))
+    stores = [n for n in inside if isinstance(n, ast.Name) and n.id == name and _is_store(n)]
+    for node in inside if len(stores) == 1 else ():
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if stores[0] in targets and not isinstance(node.value, ast.Name):
+                return node.value
+    return None
+
+
+def _is_store(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
 
 
 def _is_record(module: Module, handler: Handler, call: ast.Call) -> bool:
@@ -98,7 +143,11 @@ def _unfit(handler: Handler, value: ast.expr) -> tuple[str, str] | None:
             "a generator, which the SDK cannot send",
             "Return a list: write [...] in place of (...).",
         )
-    if isinstance(value, ast.Constant) and isinstance(value.value, bytes):
+    if (
+        name in _BYTES
+        or (isinstance(value, ast.Constant) and isinstance(value.value, bytes))
+        or _is_encoded_field(handler, value)
+    ):
         return "bytes, which the SDK cannot send", "Return text."
     if isinstance(value, ast.Constant) and value.value is ...:
         return None
@@ -110,6 +159,18 @@ def _unfit(handler: Handler, value: ast.expr) -> tuple[str, str] | None:
             "Make it a plain value: float(...), int(...) or .tolist().",
         )
     return None
+
+
+def _is_encoded_field(handler: Handler, value: ast.expr) -> bool:
+    """Whether it is text of the event as bytes: `event.text.encode()`."""
+    named = value.func if isinstance(value, ast.Call) else None
+    if not isinstance(named, ast.Attribute) or named.attr != "encode":
+        return False
+    owner = named.value
+    while isinstance(owner, ast.Attribute):
+        owner = owner.value
+    event = handler.event.arg if handler.event else None
+    return isinstance(owner, ast.Name) and owner.id == event
 
 
 def _object(module: Module, handler: Handler, value: ast.expr) -> tuple[str, str] | None:
@@ -141,9 +202,16 @@ def _is_nan_text(value: ast.expr) -> bool:
     bad=(
         bad("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception:\n        return []  #<\n"),
         bad("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except:  # noqa: E722\n        print('no')\n        return ''  #<\n"),
+        bad("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception as error:\n        print(error)\n    return []  #<\n"),
+        bad("@function\ndef find(context, event: Query) -> list[str]:\n    found: list[str] = []\n    if event.text:\n        try:\n            found = event.text.split()\n        except Exception:\n            pass\n        return found  #<\n    return ['']\n"),
     ),
     good=(
         good("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except Exception:\n        return 'failed'\n"),
+        good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        print(event.text)\n    except Exception:\n        pass\n    return []\n"),
+        good("@function\ndef find(context, event: Query) -> str:\n    found = event.text\n    try:\n        found = found.strip()\n    except Exception:\n        pass\n    return found\n"),
+        good("@function\ndef find(context, event: Query) -> list[str]:\n    found = []\n    try:\n        print(event.text)\n    except Exception:\n        pass\n    return found\n"),
+        good("@function\ndef find(context, event: Query) -> list[str]:\n    found = []\n    for text in event.text.split():\n        try:\n            found = [*found, text.strip()]\n        except Exception:\n            print(text)\n    return found\n"),
+        good("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except Exception:\n        print('no')\n    print('again')\n    return ''\n"),
         good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except KeyError:\n        return []\n"),
         good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception:\n        print('no')\n        raise\n"),
     ),
@@ -160,11 +228,47 @@ def empty_on_failure(module: Module) -> Iterator[Finding]:
             inside = [inner for line in node.body for inner in ast.walk(line)]
             if any(isinstance(inner, ast.Raise) for inner in inside):
                 continue
-            for inner in inside:
-                if isinstance(inner, ast.Return) and _is_empty(inner.value):
+            returns = [inner for inner in inside if isinstance(inner, ast.Return)]
+            for inner in returns or _after(handler, node):
+                if _is_empty(inner.value) or (not returns and isinstance(inner.value, ast.Name)):
                     message = f"{handler.node.name} answers every failure with an empty result"
                     fix = "Catch what you expect, and raise: the call then fails, and the log says why."
                     yield at(handler, inner, message, fix)
+
+
+def _after(handler: Handler, node: ast.ExceptHandler) -> list[ast.Return]:
+    """The line below a `try`, where it returns what is empty unless the `try` came to its end."""
+    for block in [handler.node, *own_nodes(handler.node)]:
+        lines = getattr(block, "body", None)
+        for before, line in pairwise(lines if isinstance(lines, list) else []):
+            if not isinstance(before, ast.Try) or node not in before.handlers:
+                continue
+            if not isinstance(line, ast.Return):
+                return []
+            tried = [inner for each in before.body for inner in ast.walk(each)]
+            if isinstance(line.value, ast.Name):
+                name = line.value.id
+                set_there = any(
+                    isinstance(n, ast.Name) and n.id == name and _is_store(n) for n in tried
+                )
+                return [line] if set_there and _begins_empty(handler, name, before) else []
+            return [line] if any(isinstance(inner, ast.Return) for inner in tried) else []
+    return []
+
+
+def _begins_empty(handler: Handler, name: str, before: ast.Try) -> bool:
+    """Whether a name is something empty until a line, and is bound there alone."""
+    values = [
+        each.value
+        for each in own_nodes(handler.node)
+        if isinstance(each, ast.Assign | ast.AnnAssign)
+        and not before.lineno <= each.lineno <= (before.end_lineno or 0)
+        and any(
+            isinstance(t, ast.Name) and t.id == name
+            for t in (each.targets if isinstance(each, ast.Assign) else [each.target])
+        )
+    ]
+    return len(values) == 1 and _is_empty(values[0])
 
 
 def _is_broad(handler: Handler, node: ast.ExceptHandler) -> bool:

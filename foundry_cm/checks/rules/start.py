@@ -108,6 +108,12 @@ def _pools(module: Module) -> list[tuple[Source, int]]:
             head=_BARE.replace("from compute_modules.annotations import function", "from compute_modules import add_function"),
             tail="",
         ),
+        bad(
+            imports="import area  # noqa: F401\n",
+            head=_BARE.replace("import function\n", "import function  #<\n"),
+            tail="",
+            files={"src/a.py": "from compute_modules.annotations import function\n", "src/area.py": "import a\n"},
+        ),
     ),
     good=good(),
 )  # fmt: skip
@@ -258,11 +264,14 @@ def sigterm(module: Module) -> Iterator[Finding]:
 @check(
     "CM254",
     "process-pool-without-fork",
-    bad=Bad(
-        f"{APP}:21",
-        good(tail=_POOL, files={"Dockerfile": "FROM python:3.14-slim\n"}),
+    bad=(
+        Bad(f"{APP}:21", good(tail=_POOL, files={"Dockerfile": "FROM python:3.14-slim\n"})),
+        Bad(f"{APP}:21", good(tail=_POOL, files={".python-version": "3.14\n"})),
     ),
-    good=good(files={"Dockerfile": "FROM python:3.14-slim\n"}),
+    good=(
+        good(files={"Dockerfile": "FROM python:3.14-slim\n"}),
+        good(tail=_POOL, files={".python-version": "3.13\n"}),
+    ),
 )
 def no_fork(module: Module) -> Iterator[Finding]:
     """The SDK's pool of processes on Python 3.14.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.module import ANSWERS, Module
@@ -41,6 +42,29 @@ def credential(module: Module) -> Iterator[Finding]:
             "The template's address has a credential in it, for everyone who reads this repository",
             ANSWERS,
             f"Revoke it. Then write the address without it: {moved(module, clean)}",
+            module.line_of("_src_path"),
+        )
+
+
+@check("CM609", "template-path", proof="tests/checks/test_answers.py")
+def template_path(module: Module) -> Iterator[Finding]:
+    """A path to the template that was written from another folder, where `copier copy` was started.
+
+    `copier update` reads it from this folder, finds nothing, and ends in a traceback.
+    """
+    address = str(module.answers.get("_src_path", ""))
+    if (
+        not address
+        or ":" in address
+        or address.startswith("~")
+        or (module.folder / address).is_dir()
+    ):
+        return
+    if not PurePosixPath(address).is_absolute():
+        yield Finding(
+            f"There is no template at {address}, seen from this folder: copier update ends in a traceback",
+            ANSWERS,
+            f"Write its whole path, or the path from here: {moved(module, 'PATH')}",
             module.line_of("_src_path"),
         )
 

@@ -109,6 +109,17 @@ def _good(kind: str, imports: str = "", more: str = "", files: Files | None = No
     good=(
         good(),
         good("@function\ndef echo(context, event: Query) -> 'str':\n    return event.text\n"),
+        good(
+            "@function\ndef echo(context, event) -> str:\n    return event['text']\n",
+            head="from __future__ import annotations\n\n" + HEAD,
+        ),
+        good(
+            "@function\ndef echo(context, event: Order) -> str:\n    return event['code']\n",
+            imports="from orders import Order\n",
+            files={
+                "src/orders.py": "from __future__ import annotations\n\nfrom typing import TypedDict\n\n\nclass Order(TypedDict):\n    code: str\n"
+            },
+        ),
     ),
 )
 def text_annotations(module: Module) -> Iterator[Finding]:
@@ -211,6 +222,7 @@ def refused_type(module: Module) -> Iterator[Finding]:
     bad=(
         _bad("Any", imports="from typing import Any\n"),
         _bad("list"),
+        _bad("tuple"),
         _bad(
             "Colour",
             imports="from enum import Enum\n",
@@ -309,8 +321,15 @@ def result_type(module: Module) -> Iterator[Finding]:
         _bad("dict[str, float]", files=STRICT),
         _bad("str | None", files=STRICT),
         _bad("str = ''", files=STRICT),
+        _bad("set[str]", files=STRICT),
     ),
-    good=(_good("list[str]", files=STRICT), _good("dict[str, float]")),
+    good=(
+        _good("list[str]", files=STRICT),
+        _good("dict[str, float]"),
+        _good("bytes", files=STRICT),
+        _good("Query | None", files=STRICT),
+        good(_returning("set[str]", "{event.text}").replace("  #<", ""), files=STRICT),
+    ),
 )
 def not_strict(module: Module) -> Iterator[Finding]:
     """In the profile `strict`: a type that is none of `str`, `int`, `float`, `bool`, lists and records.

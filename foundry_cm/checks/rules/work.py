@@ -67,6 +67,9 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
             imports="import pandas as pd\n",
         ),
         bad(
+            "@function\ndef note(context, event: Query) -> str:\n    return open('a', 'rb').read() + open('a', encoding='ascii').read()  #<\n"
+        ),
+        bad(
             "@function\ndef note(context, event: Query) -> str:\n    return Path('notes.txt').read_text()  #<\n",
             imports="from pathlib import Path\n",
         ),
@@ -87,6 +90,13 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
         good(
             "MODEL = None\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    global MODEL\n    if MODEL is None:\n        MODEL = SentenceTransformer('all-MiniLM-L6-v2')\n    return MODEL.encode(event.text).tolist()\n",
             imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        good(
+            "@function\ndef keep(context, event: Query) -> str:\n    with tempfile.TemporaryDirectory() as folder:\n        path = f'{folder}/a'\n        return open(path).read()\n",
+            imports="import tempfile\n",
+        ),
+        good(
+            "@function\ndef keep(context, event: Query) -> str:\n    with open('a', 'w') as file, open('b', mode='a') as more:\n        file.write(event.text)\n        more.write(event.text)\n    return ''\n"
         ),
         good(
             "@cache\ndef rows() -> list[str]:\n    with open('parts.csv') as file:\n        return file.readlines()\n\n\n@function\ndef find(context, event: Query) -> list[str]:\n    return rows()\n",
@@ -134,9 +144,15 @@ def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
     bad=(
         bad("SEEN: list[str] = []\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.append(event.text)  #<\n    return len(SEEN)\n"),
         bad("TOTAL = 0\n\n\n@function\ndef count(context, event: Query) -> int:\n    global TOTAL\n    TOTAL += 1  #<\n    return TOTAL\n"),
+        bad("LAST = defaultdict(int)\n\n\n@function\ndef count(context, event: Query) -> int:\n    LAST.update({event.text: 1})  #<\n    return len(LAST)\n", imports="from collections import defaultdict\n"),
+        bad("class Stats:\n    calls = 0\n\n\nSTATS = Stats()\n\n\n@function\ndef count(context, event: Query) -> int:\n    STATS.calls += 1  #<\n    return STATS.calls\n"),
         bad("LAST = {}\n\n\ndef keep(text: str) -> None:\n    LAST['text'] = text  #<\n\n\n@function\ndef echo(context, event: Query) -> str:\n    keep(event.text)\n    return event.text\n"),
     ),
     good=(
+        good("SEEN: list[str] = []\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN = []\n    SEEN[0] = event.text\n    SEEN.append(event.text)\n    return len(SEEN)\n"),
+        good("@function\ndef count(context, event: Query) -> int:\n    found = {}\n    found['a'] = event.text\n    return len(found)\n"),
+        good("OWN = threading.local()\n\n\n@function\ndef count(context, event: Query) -> int:\n    OWN.text = event.text\n    event.text = ''\n    return 1\n", imports="import threading\n"),
+        good("SEEN = Path('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.remove(event.text)\n    return 1\n", imports="from pathlib import Path\n"),
         good("SEEN: list[str] = []\n\n\ndef add(SEEN: list[str]) -> None:\n    SEEN.append('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = [event.text]\n    add(found)\n    return len(found)\n"),
         good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if event.text not in KNOWN:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
         good("WORDS = ['a']\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = []\n    found.append(event.text)\n    return len(WORDS + found)\n"),
@@ -191,10 +207,13 @@ def _changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
     for target in targets:
         if isinstance(target, ast.Name) and target.id in shared:
             return target.id
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+        if isinstance(target, ast.Subscript | ast.Attribute) and isinstance(target.value, ast.Name):
             name = target.value.id
             if name in visit.source.top and not _is_local(visit, name):
-                return name
+                # Each thread has its own.
+                made = getattr(visit.source.top[name], "value", None)
+                made = visit.source.resolve(made.func) if isinstance(made, ast.Call) else ""
+                return "" if made == "threading.local" else name
     return ""
 
 
@@ -222,8 +241,23 @@ def _is_mutable(source: Source, name: str) -> bool:
     bad=(
         bad("@dataclass\nclass Photo:\n    image_base64: str  #<\n\n\n@function\ndef look(context, event: Photo) -> str:\n    return ''\n"),
         bad("@function\ndef look(context, event: Query) -> int:\n    return len(base64.b64decode(event.text))  #<\n", imports="import base64\n"),
+        # One payload is told once: at its field, or where it is decoded.
+        bad(
+            "@dataclass\nclass Photo:\n    image_b64: str  #<\n\n\n@function\ndef look(context, event: Photo) -> int:\n    return len(base64.b64decode(event.image_b64))\n",
+            imports="import base64\n",
+        ),
+        bad(
+            "@dataclass\nclass Photo:\n    image_b64: str  #<\n\n\n@function\ndef look(context, event: Photo) -> int:\n    return 1\n\n\n"
+            "@function\ndef see(context, event: Query) -> int:\n    return len(base64.standard_b64decode(event.text))  #<\n",
+            imports="import base64\n",
+        ),
     ),
-    good=good(),
+    good=(
+        good(),
+        good("@function\ndef look(context, event: Query) -> int:\n    return len(base64.b64decode('aa'))\n", imports="import base64\n"),
+        good("@function\ndef look(context, event: Query) -> int:\n    return len(zlib.b64decode(event.text))\n", imports="import zlib\n"),
+        good("@function\ndef look(context, event: Query) -> int:\n    return len(base64.b85decode(event.text))\n", imports="import base64\n"),
+    ),
 )  # fmt: skip
 def base64_payload(module: Module) -> Iterator[Finding]:
     """Content that goes through the call as base64.
@@ -234,13 +268,15 @@ def base64_payload(module: Module) -> Iterator[Finding]:
     fix = (
         "Send a reference, such as a media item or a path in a dataset, and read it in the module."
     )
+    told = set()
     for part in parts(module):
         field = part.owner.rpartition(".")[2]
         if part.hint.kind == "string" and _BASE64.search(field):
+            told.add(part.handler.node.name)
             path, line = part.hint.place
             yield Finding(f"{part.owner} carries content as base64", path, fix, line)
     for name, visit in calls_of(module):
-        for call in own_nodes(visit.node):
+        for call in own_nodes(visit.node) if name not in told else ():
             if isinstance(call, ast.Call) and visit.depends(call):
                 target = module.program.dotted(visit.source, call.func)
                 if target.startswith("base64.") and target.endswith(("b64decode", "b64encode")):

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from foundry_cm.errors import CmError
 from foundry_cm.local.addresses import OLDER_PORT, PLATFORM_PORT, RUNTIME_PORT, free_port
 from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
+from foundry_cm.local.function.fleet import GRACE_SECONDS, Fleet
 from foundry_cm.local.function.jobs import Caller, Job, JobQueue
 from foundry_cm.local.function.payloads import Answer, Event, event_too_large
 from foundry_cm.local.function.platform import platform_of
@@ -25,7 +27,7 @@ from foundry_cm.local.platform.incidents import INCIDENTS
 from foundry_cm.local.platform.queries.routes import QUERIES, Queries
 from foundry_cm.local.platform.relay import RELAY
 from foundry_cm.local.replica import Replica
-from foundry_cm.local.reporter import Reporter
+from foundry_cm.local.reporter import Listening, Reporter
 from foundry_cm.local.site import Site
 from foundry_cm.module import tracebacks
 from foundry_cm.module.code import Program
@@ -38,8 +40,6 @@ __all__ = ["GRACE_SECONDS", "CallResult", "LocalFoundry", "Settings", "check_mod
 
 # How long a client that asks for work again may take to declare its functions meanwhile.
 DECLARE_SECONDS = 1.0
-# How long a replica may go on with its calls when it is to end; Foundry publishes no figure.
-GRACE_SECONDS = 30.0
 # What the TypeScript SDK prints when it gets a job that it will never answer.
 _NO_LISTENER = "No listener for query type: "
 
@@ -80,8 +80,9 @@ class LocalFoundry:
         self.address = self.platform = self.ca = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
-        self._site = Site(settings, _Listening(self))
+        self._site = Site(settings, Listening(self.reporter, self.printed))
         self._modules: dict[str, int] = {}
+        self.fleet = Fleet(settings, self._site, self.jobs, self.reporter, self._launch)
         self._changed = asyncio.Condition()
         self._settled = time.time()
         self._watch: asyncio.Task[None] | None = None
@@ -98,8 +99,8 @@ class LocalFoundry:
 
     @property
     def replicas(self) -> list[Replica]:
-        """The replicas, by their numbers."""
-        return self._site.replicas
+        """The replicas that are there; their numbers are their places, as long as none has ended."""
+        return self.fleet.replicas
 
     async def __aenter__(self) -> LocalFoundry:
         try:
@@ -113,11 +114,11 @@ class LocalFoundry:
         await self._stop()
 
     async def _start(self) -> None:
-        credentials = self.tokens.register() if self.settings.application else {}
-        credentials |= self.tokens.share() if self.settings.scratch else {}
+        self._credentials = self.tokens.register() if self.settings.application else {}
+        self._credentials |= self.tokens.share() if self.settings.scratch else {}
         app, self.registry = platform_of(self.settings, self.tokens, self)
         self.queries: Queries = app[QUERIES]
-        mounts = self._site.open()
+        mounts = await self._site.open()
         self.ca = str(mounts.ca)
         await self._listen()
         port = self.settings.platform_port
@@ -127,23 +128,24 @@ class LocalFoundry:
         if relay := app.get(RELAY):
             app[INCIDENTS].on_unknown = self.reporter.noted
             await relay.check()
-        for index in range(self.settings.replicas):
-            identity = ReplicaIdentity(index)
-            self._modules[identity.token] = index
-            variables = function_environment(
-                mounts,
-                identity,
-                runtime=self.address,
-                platform=self.platform,
-                concurrency=self.settings.concurrency,
-            )
-            self._site.start_replica(
-                variables | credentials,
-                self._died,
-                restart=self.settings.restart,
-                declares=True,
-            )
-        self._watch = asyncio.create_task(watch_workers(self.replicas, self.jobs))
+        self._variables = partial(
+            function_environment,
+            mounts,
+            runtime=self.address,
+            platform=self.platform,
+            concurrency=self.settings.concurrency,
+        )
+        self.fleet.start()
+        self._watch = asyncio.create_task(watch_workers(self._site.replicas, self.jobs))
+
+    def _launch(self, identity: ReplicaIdentity) -> Replica:
+        self._modules[identity.token] = identity.index
+        return self._site.start_replica(
+            self._variables(identity) | self._credentials,
+            self._died,
+            restart=self.settings.restart,
+            declares=True,
+        )
 
     async def _listen(self) -> None:
         port = self.settings.port
@@ -165,6 +167,7 @@ class LocalFoundry:
     async def _stop(self) -> None:
         if self._watch:
             self._watch.cancel()
+        await self.fleet.stop()
         gone = CmError("The local Foundry was stopped", code="Stopped")
         for replica in self.replicas:
             self.jobs.hold_back(replica.index)
@@ -178,25 +181,11 @@ class LocalFoundry:
 
     async def drain(self, seconds: float = GRACE_SECONDS) -> None:
         """Hand out no more calls, and wait for those that run, at most so many seconds."""
-        for replica in self.replicas:
-            self.jobs.hold_back(replica.index)
-        await asyncio.gather(*(self.jobs.finished(r.index, seconds) for r in self.replicas))
+        await self.fleet.drain(seconds)
 
     async def reload(self, why: str, seconds: float = GRACE_SECONDS) -> None:
-        """Restart every replica, once its calls are answered.
-
-        Those that take longer than so many seconds are answered with an error.
-        """
-        for replica in self.replicas:
-            self.jobs.hold_back(replica.index)
-            try:
-                await self.jobs.finished(replica.index, seconds)
-                await replica.stop()
-                cut_off = CmError(f"The call was cut off: {why}", code="Reloaded")
-                self.jobs.drop(replica.index, cut_off)
-                replica.start()
-            finally:
-                self.jobs.let_go(replica.index)
+        """Restart every replica, once its calls are answered, or after so many seconds."""
+        await self.fleet.reload(why, seconds)
 
     @property
     def running(self) -> int:
@@ -221,7 +210,7 @@ class LocalFoundry:
 
         The TypeScript SDK posts its schema once its first poll was answered.
         """
-        asking = self.replicas[replica]
+        asking = self._site.replicas[replica]
         asking.polls += 1
         if asking.declared:
             self._is_responsive(asking)
@@ -236,6 +225,7 @@ class LocalFoundry:
     def _is_responsive(self, replica: Replica, start: int | None = None) -> None:
         if not replica.responsive and start in (None, replica.starts):
             replica.responsive = True
+            replica.ready_seconds = time.perf_counter() - replica.started_at
             self._settled = time.time()
             replica.workers = replica.live_workers()
             replica.forked_threads = replica.threads_before_fork()
@@ -243,7 +233,7 @@ class LocalFoundry:
 
     def declared(self, replica: int, schemas: list[Any]) -> None:
         """A replica posted the schemas of its functions."""
-        posting = self.replicas[replica]
+        posting = self._site.replicas[replica]
         before, posting.declared = self.schemas, True
         # One that asked for work first may serve more than it declares.
         self.declarations.take(
@@ -269,6 +259,9 @@ class LocalFoundry:
         Raises `CmError` as soon as no replica is left to wait for, or after `seconds`.
         """
         limit = self.settings.timeout_seconds if seconds is None else seconds
+        # As before nearly every call: nothing is awaited, which would take a turn of the loop or two.
+        if self._ready_or_failed():
+            return
         try:
             async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(self._ready_or_failed), limit)
@@ -298,7 +291,9 @@ class LocalFoundry:
         event = event if isinstance(event, Event) else Event.of(event)
         if len(event.text) > self.max_bytes:
             raise event_too_large(f"has {len(event.text) / 1e6:.1f} MB,", self.max_bytes)
-        await self.ready(limit)
+        # Without a replica, the call that waits is what Foundry starts one for.
+        if self.fleet.scaler is None or self.schemas is None:
+            await self.ready(limit)
         function = self.declarations.find(name)
         await event.check(function)
         caller = Caller(as_user, self.tokens.of_user(as_user)) if as_user else Caller()
@@ -334,7 +329,7 @@ class LocalFoundry:
         if job.replica is None or job.started_at is None:
             busy = sum(len(self.jobs.held(r.index)) for r in self.replicas)
             return hints.none_free(limit, busy, self.jobs.queued)
-        replica, seconds = self.replicas[job.replica], time.perf_counter() - job.started_at
+        replica, seconds = self._site.replicas[job.replica], time.perf_counter() - job.started_at
         stack = None
         # Python tells where it stands only as it ends.
         if stuck := self._is_stuck(replica):
@@ -353,7 +348,7 @@ class LocalFoundry:
         self._settled = time.time()
         self.jobs.drop(index, error)
         # A replica that had not come so far as to ask for work will hardly do so at its next start.
-        comes_back = delay is not None and self.replicas[index].served
+        comes_back = delay is not None and self._site.replicas[index].served
         if not comes_back and not any(replica.alive for replica in self.replicas):
             self.jobs.drop_queued(error)
         self.reporter.died(index, error, delay)
@@ -389,10 +384,3 @@ class LocalFoundry:
                 self._changed.notify_all()
 
         self._wake = asyncio.get_running_loop().create_task(wake())
-
-
-class _Listening(Reporter):
-    """The reporter of a local Foundry, which hears of the lines first."""
-
-    def __init__(self, foundry: LocalFoundry) -> None:
-        self.printed = foundry.printed  # type: ignore[method-assign]

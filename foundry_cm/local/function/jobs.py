@@ -11,6 +11,7 @@ import json
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from foundry_cm.errors import CmError
@@ -94,6 +95,8 @@ class JobQueue:
         self._held: dict[str, Job] = {}
         self._pollers: deque[tuple[int, asyncio.Future[Job | None]]] = deque()
         self._held_back: set[int] = set()
+        # Called whenever a job is queued, handed out or answered.
+        self.changed: Callable[[], None] = lambda: None
         self.finished_last = 0.0
         # Answered or given up: a late result for one of these is accepted and dropped.
         self._past: deque[str] = deque(maxlen=10_000)
@@ -102,6 +105,11 @@ class JobQueue:
     def queued(self) -> int:
         """How many jobs wait for a replica."""
         return len(self._queued)
+
+    @property
+    def running(self) -> int:
+        """How many jobs replicas hold."""
+        return len(self._held)
 
     def held(self, replica: int) -> list[Job]:
         """The jobs that a replica has fetched and not answered, oldest first."""
@@ -207,6 +215,10 @@ class JobQueue:
         self._hand_out()
 
     def _hand_out(self) -> None:
+        self._give()
+        self.changed()
+
+    def _give(self) -> None:
         """Give queued jobs to waiting replicas that have room."""
         for replica, waiting in list(self._pollers):
             if not self._queued:

@@ -10,6 +10,18 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.site import Run, is_pipeline
 from foundry_cm.module.project import Project
 from foundry_cm.module.resources import FILE as RESOURCES
+from foundry_cm.module.scaler import Rules
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """That the number of replicas follows the load, and how much faster the scaler's time passes.
+
+    Calls and starts take as long as they take.
+    """
+
+    rules: Rules
+    time_scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +30,8 @@ class Settings(Run):
 
     replicas: int = 1
     concurrency: int = 1
+    # In place of a fixed number of replicas.
+    scaling: Scaling | None = None
     # The field guide's figure for one call, each way; Foundry publishes none.
     max_megabytes: float = 100.0
     # Calls through TypeScript functions must take less than five minutes (foundry docs: functions).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 import uuid
 from collections.abc import Sequence
@@ -14,8 +13,6 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.authorities import NAMED_BY, named_authorities
-from foundry_cm.local.environment import passed_on
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.mounts import (
     Mounts,
@@ -106,12 +103,7 @@ class LocalPipeline:
         self.paced = declared.poll_seconds is not None
         self.rested = False
         self._rest = Rest(self.registry.activity, inputs, paced=self.paced)
-        # Authorities that a person names join the public ones, in a file of ours that the same
-        # variables name.
-        env = settings.env | passed_on(settings.passed)
-        self._authorities = named_authorities(env)
-        env = {name: value for name, value in env.items() if name not in NAMED_BY}
-        self._site = Site(dataclasses.replace(settings, env=env, passed=()), self._reporter)
+        self._site = Site(settings, self._reporter)
         self._began = time.perf_counter()
         self._before: dict[str, Any] = {}
         self._mounts: Mounts | None = None
@@ -172,7 +164,7 @@ class LocalPipeline:
                 self._open_for_build()
             except OSError as error:
                 raise cannot_write(error, self.settings.root) from None
-        self._mounts = self._site.open()
+        self._mounts = await self._site.open()
         identity = ReplicaIdentity(0)
         runtime = await self._site.listen(create_app(NoCalls(identity)), handler_cancellation=True)
         self.address = await self._site.listen(
@@ -186,7 +178,6 @@ class LocalPipeline:
             platform=self.address,
             token=self._tokens.pipeline,
             aliases=self.registry.alias_map(),
-            authorities=self._authorities,
         )
         variables |= self._shared
         variables["POLL_SECONDS"] = str(self.settings.poll_seconds)

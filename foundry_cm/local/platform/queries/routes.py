@@ -102,7 +102,9 @@ async def _declared(request: web.Request, scope: str) -> Queries:
         rid, name = (ontology, None) if ontology.startswith("ri.") else (None, ontology)
         raise ApiError("OntologyNotFound", ontologyRid=rid, apiName=name)
     try:
-        await queries.module.ready()
+        # Once it has declared them a call may come while no replica runs: the scaler starts one for it.
+        if not queries.module.functions:
+            await queries.module.ready()
     except CmError as error:
         raise FUNCTIONS.failure(error, "", None) from None
     return queries

@@ -1,0 +1,1 @@
+"""A module under load: `result` is what `cm bench` measured, and what `cm plan` reads."""

@@ -1,0 +1,1 @@
+"""What `cm plan` is made of: a load, a fleet of replicas, two simulations of it, and a search."""

@@ -1,0 +1,102 @@
+"""`cm serve --autoscale`: the scaler's rules on real processes, in a time that passes faster."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from typer.testing import CliRunner
+
+from foundry_cm.cli import app as cm
+from foundry_cm.errors import CmError
+from foundry_cm.local import panel
+from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
+from foundry_cm.local.function.settings import Scaling
+from foundry_cm.module.scaler import Rules
+
+WAITS = """
+import time
+from compute_modules import ConcurrencyType, start_compute_module
+from compute_modules.annotations import function
+
+@function
+def wait(context, event) -> float:
+    time.sleep(event["seconds"])
+    return event["seconds"]
+
+if __name__ == "__main__":
+    start_compute_module(ConcurrencyType.THREAD_POOL)
+"""
+# The scaler's minute passes in 40 ms, its half an hour in 1.2 s.
+SCALE = 1500.0
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(WAITS)
+    return tmp_path
+
+
+def scaled(folder: Path, scale: float = SCALE, **rules: float) -> LocalFoundry:
+    return LocalFoundry(
+        Settings(
+            command=[sys.executable, "app.py"],
+            folder=folder,
+            scaling=Scaling(Rules(**rules), scale),  # type: ignore[arg-type]
+        )
+    )
+
+
+async def until(foundry: LocalFoundry, present: int) -> None:
+    async with asyncio.timeout(30):
+        while len(foundry.fleet.replicas) != present:
+            await asyncio.sleep(0.02)
+
+
+async def load_and_rest(foundry: LocalFoundry) -> None:
+    """More calls than one replica can do, a rest until none is left, and one call more."""
+    async with foundry:
+        await foundry.ready()
+        while foundry.fleet.counts[-1].ready < 3:
+            await asyncio.gather(*(foundry.call("wait", {"seconds": 0.1}) for _ in range(6)))
+        async with TestClient(TestServer(panel.create_app(foundry))) as client:
+            await until(foundry, 0)
+            host = {"Host": f"localhost:{client.server.port}"}
+            status = await (await client.get("/api/status", headers=host)).json()
+            assert (status["wished"], status["present"], status["replicas"]) == (0, 0, [])
+        assert (await foundry.call("wait", {"seconds": 0.0})).value == 0.0
+
+
+def test_replicas_follow_the_load_down_to_zero_and_a_call_brings_one_back(module: Path) -> None:
+    foundry = scaled(module, minimum=0, maximum=3)
+    asyncio.run(load_and_rest(foundry))
+    wished = [count.wished for count in foundry.fleet.counts]
+    steps = [now for before, now in zip([0, *wished], wished, strict=False) if now != before]
+    assert steps[:2] == [1, 2] and steps[-5:] == [3, 2, 1, 0, 1]
+    assert {count.ready for count in foundry.fleet.counts} == {0, 1, 2, 3}
+
+
+async def one_by_one(foundry: LocalFoundry) -> list[CallResult]:
+    async with foundry:
+        return [await foundry.call("wait", {"seconds": 0.4}) for _ in range(6)]
+
+
+def test_a_replica_at_the_end_of_its_life_finishes_its_calls_and_is_replaced(module: Path) -> None:
+    # One life is a second.
+    foundry = scaled(module, scale=600, lifetime_seconds=600.0)
+    calls = asyncio.run(one_by_one(foundry))
+    assert len({call.replica for call in calls}) > 1
+    assert {count.wished for count in foundry.fleet.counts} == {1}
+
+
+def test_options_of_the_scaler_without_it_are_refused(module: Path) -> None:
+    for words in (["--min-replicas", "0"], ["--autoscale", "--replicas", "2"]):
+        result = CliRunner().invoke(cm, ["serve", "-C", str(module), *words])
+        assert isinstance(result.exception, CmError)
+        assert result.exception.what == (
+            "--min-replicas, --max-replicas, --schedule and --time-scale are for --autoscale, which "
+            "finds the number of --replicas itself"
+        )
