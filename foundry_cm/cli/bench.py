@@ -180,7 +180,7 @@ def _show(
         measured.show_changes(compare(earlier, result), differences(earlier, result))
     label("result: ", str(file) + (f", {picture.name}" if drawn else ""))
     if not drawn:
-        say(f"For a chart, install matplotlib: pip install '{chart.EXTRA}'", "yellow")
+        say('For a chart: pip install "foundry-cm[bench]"', "yellow")
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:
