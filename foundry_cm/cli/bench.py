@@ -180,7 +180,7 @@ def _show(
         measured.show_changes(compare(earlier, result), differences(earlier, result))
     label("result: ", str(file) + (f", {picture.name}" if drawn else ""))
     if not drawn:
-        say('For a chart: pip install "foundry-cm[bench]"', "yellow")
+        say(f"For a chart: pip install '{chart.EXTRA}'", "yellow")
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:

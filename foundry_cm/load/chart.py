@@ -11,6 +11,9 @@ from foundry_cm.load.result import Measurement, Result, Setting
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# What installs it, as pip wants it.
+EXTRA = "foundry-cm[bench]"
+
 
 def draw(result: Result, file: Path) -> bool:
     """Draw the result into a PNG; gives whether matplotlib is there to do so."""

@@ -151,7 +151,7 @@ def test_without_matplotlib_a_line_says_how_to_get_the_chart(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = bench("--event", event(module, "good"), "--concurrency", "1", "--format", "json")
-    assert 'For a chart: pip install "foundry-cm[bench]"' in done.stderr
+    assert "For a chart: pip install 'foundry-cm[bench]'" in done.stderr
     assert json.loads(done.stdout)["settings"][0]["closed"]["calls"] > 0
     assert not (module / "bench.png").exists()
 
