@@ -131,7 +131,6 @@ def test_errors_are_counted_and_fail_the_run(module: Path, bench: Callable[..., 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--target-p95", "fast"], '--target-p95 "fast" is not a time'),
         (["--replicas", "0,1"], '--replicas "0,1" is not a list of numbers from 1 to 64'),
         (["--event", "events/x.json@0"], '--event "events/x.json@0": a weight is a number above 0'),
         (["--event", "none.json"], "The event cannot be read: No such file or directory"),
@@ -144,6 +143,12 @@ def test_what_cannot_be_measured_is_refused(
     failed = bench(*words)
     assert isinstance(failed.exception, CmError)
     assert (failed.exception.what, failed.exception.exit_code) == (what, 2)
+
+
+def test_a_target_without_a_unit_is_refused(bench: Callable[..., Result]) -> None:
+    refused = bench("--target-p95", "200")
+    assert refused.exit_code == 2
+    assert '"200" is not a time' in " ".join(refused.stderr.split())
 
 
 def test_without_matplotlib_a_line_says_how_to_get_the_chart(
