@@ -85,6 +85,7 @@ def test_a_module_is_measured_at_each_setting_and_compared_with_itself(
     done = bench("--event", event(module, "good", "@3"), "--target-p95", "5s", "--timeout", "20")
     assert done.exit_code == 0, done.output
     assert "p95 within 5.00 s up to" in done.output
+    assert "next: cm plan --calls 60" in done.stderr
     assert (module / "bench.png").read_bytes().startswith(b"\x89PNG")
     found = Measured.read(module / "bench.json")
     assert [setting.name for setting in found.settings] == ["1 x 1", "1 x 4"]
