@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -143,9 +144,8 @@ def bench(
         raise CmError("Calls failed under load", fix="The table says how many.", code="CallsFailed")
     if result.target_p95 and not result.best:
         raise CmError("No setting keeps the target at any load", code="TargetMissed")
-    say_next(
-        f"cm plan --bench {file.name}", "finds replicas and a schedule for the load you expect"
-    )
+    plan = f"cm plan --bench {shlex.quote(str(output))}" if output else "cm plan"
+    say_next(f"{plan} --calls 60", "finds replicas for the calls a minute that you expect")
 
 
 def _result(
@@ -180,7 +180,7 @@ def _show(
         measured.show_changes(compare(earlier, result), differences(earlier, result))
     label("result: ", str(file) + (f", {picture.name}" if drawn else ""))
     if not drawn:
-        say(f"For a chart, install matplotlib: pip install '{chart.EXTRA}'", "yellow")
+        say(f"For a chart: pip install '{chart.EXTRA}'", "yellow")
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:

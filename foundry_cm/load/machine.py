@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -167,11 +168,19 @@ def _memory(tree: list[psutil.Process]) -> int:
     """Bytes of a process and of what its children have for themselves: what they share counts once."""
     size = 0
     with contextlib.suppress(psutil.Error):
-        size = int(tree[0].memory_info().rss)
+        size = max(int(tree[0].memory_info().rss), _highest(tree[0].pid))
     for child in tree[1:]:
         with contextlib.suppress(psutil.Error):
             size += int(child.memory_full_info().uss)
     return size
+
+
+def _highest(pid: int) -> int:
+    """The most that a process ever had, as Linux keeps it: what came and went between two samples."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    return 0
 
 
 def pace() -> float:

@@ -21,6 +21,7 @@ from foundry_cm.image.build import Report, build
 from foundry_cm.image.engines import Buildah
 from foundry_cm.image.launch import launcher
 from foundry_cm.image.lock import lock
+from foundry_cm.load.result import Result as Measured
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.module.project import Project
 from foundry_cm.testing import _Log
@@ -179,6 +180,24 @@ def test_cm_verify_finds_the_answers_of_the_module_in_its_image(
     told = json.loads(done.stdout)
     assert (told["same"], told["schema"]) == (True, [])
     assert [each["milliseconds"].keys() for each in told["events"]] == [{"module", "image"}]
+
+
+def test_cm_bench_measures_the_module_in_an_image(
+    module: Path, built: Report, tmp_path: Path
+) -> None:
+    image = ["--container", built.image.ref, "--engine", "buildah", "-C", str(module)]
+    brief = ["--replicas", "1", "--concurrency", "2", "--runs", "1", "--seconds", "0.2"]
+    file = tmp_path / "bench.json"
+    done = subprocess.run(
+        [*CM, "bench", *image, *brief, "--output", str(file)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = Measured.read(file)
+    assert found.image == built.image.ref
+    (setting,) = found.settings
+    assert setting.closed.calls >= 20 and setting.closed.errors == 0
+    # The module's own process is seen as well, which is none of cm's children.
+    assert (setting.closed.memory or 0) > 30e6
 
 
 def test_image_of_a_pipeline_keeps_every_rule_of_foundry(render: Render, containers: None) -> None:

@@ -40,10 +40,12 @@ def module(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scaled(folder: Path, scale: float = SCALE, **rules: float) -> LocalFoundry:
+def scaled(
+    folder: Path, scale: float = SCALE, command: list[str] | None = None, **rules: float
+) -> LocalFoundry:
     return LocalFoundry(
         Settings(
-            command=[sys.executable, "app.py"],
+            command=command or [sys.executable, "app.py"],
             folder=folder,
             scaling=Scaling(Rules(**rules), scale),  # type: ignore[arg-type]
         )
@@ -90,6 +92,22 @@ def test_a_replica_at_the_end_of_its_life_finishes_its_calls_and_is_replaced(mod
     calls = asyncio.run(one_by_one(foundry))
     assert len({call.replica for call in calls}) > 1
     assert {count.wished for count in foundry.fleet.counts} == {1}
+
+
+def test_a_replica_that_cannot_be_started_fails_the_call_that_waits_for_it(module: Path) -> None:
+    start = module / "start"
+    start.write_text(f"#!/bin/sh\nexec {sys.executable} app.py\n")
+    start.chmod(0o700)
+
+    async def gone(foundry: LocalFoundry) -> None:
+        async with foundry:
+            await foundry.ready()
+            await until(foundry, 0)
+            start.unlink()
+            with pytest.raises(CmError, match="The module cannot be started: .*: No such file"):
+                await foundry.call("wait", {"seconds": 0.0})
+
+    asyncio.run(gone(scaled(module, minimum=0, command=[str(start)])))
 
 
 def test_options_of_the_scaler_without_it_are_refused(module: Path) -> None:

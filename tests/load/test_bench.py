@@ -85,6 +85,7 @@ def test_a_module_is_measured_at_each_setting_and_compared_with_itself(
     done = bench("--event", event(module, "good", "@3"), "--target-p95", "5s", "--timeout", "20")
     assert done.exit_code == 0, done.output
     assert "p95 within 5.00 s up to" in done.output
+    assert "next: cm plan --calls 60" in done.stderr
     assert (module / "bench.png").read_bytes().startswith(b"\x89PNG")
     found = Measured.read(module / "bench.json")
     assert [setting.name for setting in found.settings] == ["1 x 1", "1 x 4"]
@@ -131,7 +132,6 @@ def test_errors_are_counted_and_fail_the_run(module: Path, bench: Callable[..., 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--target-p95", "fast"], '--target-p95 "fast" is not a time'),
         (["--replicas", "0,1"], '--replicas "0,1" is not a list of numbers from 1 to 64'),
         (["--event", "events/x.json@0"], '--event "events/x.json@0": a weight is a number above 0'),
         (["--event", "none.json"], "The event cannot be read: No such file or directory"),
@@ -146,12 +146,18 @@ def test_what_cannot_be_measured_is_refused(
     assert (failed.exception.what, failed.exception.exit_code) == (what, 2)
 
 
+def test_a_target_without_a_unit_is_refused(bench: Callable[..., Result]) -> None:
+    refused = bench("--target-p95", "200")
+    assert refused.exit_code == 2
+    assert '"200" is not a time' in " ".join(refused.stderr.split())
+
+
 def test_without_matplotlib_a_line_says_how_to_get_the_chart(
     module: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = bench("--event", event(module, "good"), "--concurrency", "1", "--format", "json")
-    assert "For a chart, install matplotlib: pip install 'foundry-cm[bench]'" in done.stderr
+    assert "For a chart: pip install 'foundry-cm[bench]'" in done.stderr
     assert json.loads(done.stdout)["settings"][0]["closed"]["calls"] > 0
     assert not (module / "bench.png").exists()
 

@@ -146,7 +146,10 @@ class Fleet:
         for replica in self.present:
             if now - self._born[replica.index] >= lifetime:
                 self._leave(replica, f"it is {lifetime / 3600:g} hours old")
-        self._adjust()
+        try:
+            self._adjust()
+        except CmError as error:
+            self._cannot_start(error)
 
     def _adjust(self) -> None:
         """Start what is missing, and take away what is too much."""
@@ -158,6 +161,14 @@ class Fleet:
             held = [(len(self._jobs.held(each.index)), self._born[each.index]) for each in present]
             self._leave(present[leaves_first(held)], "it is not needed any more")
         self._record()
+
+    def _cannot_start(self, error: CmError) -> None:
+        """Give up on a replica whose command is gone meanwhile, until the next call or step."""
+        self._gone.update(each.index for each in self._site.replicas if each.pid is None)
+        if self.scaler:
+            self.scaler.wished = len(self.present)
+        self._jobs.drop_queued(error)
+        self._reporter.died(len(self._site.replicas) - 1, error, None)
 
     def _record(self) -> None:
         present = self.present

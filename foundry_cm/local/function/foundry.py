@@ -254,13 +254,14 @@ class LocalFoundry:
     # Calls.
 
     async def ready(self, seconds: float | None = None) -> None:
-        """Wait until a replica asks for work.
+        """Wait until a replica asks for work, unless the scaler has ended the last one.
 
         Raises `CmError` as soon as no replica is left to wait for, or after `seconds`.
         """
         limit = self.settings.timeout_seconds if seconds is None else seconds
         # As before nearly every call: nothing is awaited, which would take a turn of the loop or two.
-        if self._ready_or_failed():
+        # Without a replica, the call that waits is what the scaler starts one for.
+        if self._ready_or_failed() or (self.fleet.scaler and self.schemas is not None):
             return
         try:
             async with self._changed:
@@ -291,9 +292,7 @@ class LocalFoundry:
         event = event if isinstance(event, Event) else Event.of(event)
         if len(event.text) > self.max_bytes:
             raise event_too_large(f"has {len(event.text) / 1e6:.1f} MB,", self.max_bytes)
-        # Without a replica, the call that waits is what Foundry starts one for.
-        if self.fleet.scaler is None or self.schemas is None:
-            await self.ready(limit)
+        await self.ready(limit)
         function = self.declarations.find(name)
         await event.check(function)
         caller = Caller(as_user, self.tokens.of_user(as_user)) if as_user else Caller()
