@@ -38,7 +38,7 @@ def is_possible(row: list[Any]) -> bool:
     downloaded = chosen.get("weights_strategy") == "downloaded"
     has_model = chosen["example"] in ("embedding", "yolo")
     reads_dataset = has_model and origin == "foundry" and downloaded
-    needs_permissions = not pipeline and (chosen["example"] == "yolo" or reads_dataset)
+    needs_permissions = chosen["example"] == "yolo" or reads_dataset
     return not (
         (chosen["example"] == "search" and pipeline)
         or (origin == "folder" and downloaded)
@@ -204,7 +204,8 @@ def test_no_blank_is_left_and_no_line_contradicts_another(
     stands_where(text, "`weights.lock`", has_model)
     stands_where(text, "models/", has_model and not downloaded)
     stands_where(text, "### The origin of the weights", downloaded)
-    stands_where(text, "is still an example", origin in ("foundry", "https"))
+    proposed = origin == "foundry" or (origin == "https" and answers["example"] == "embedding")
+    stands_where(text, "is still an example", proposed)
     stands_where(text, "FOUNDRY_TOKEN", origin == "foundry")
     stands_where(text, "CLIENT_SECRET", application)
     refused = answers["example"] == "yolo" or (downloaded and origin == "foundry")
