@@ -206,7 +206,7 @@ def test_no_blank_is_left_and_no_line_contradicts_another(
     stands_where(text, "### The origin of the weights", downloaded)
     proposed = origin == "foundry" or (origin == "https" and answers["example"] == "embedding")
     stands_where(text, "is still an example", proposed)
-    stands_where(text, "FOUNDRY_TOKEN", origin == "foundry")
+    stands_where(text, "The weights come from a dataset", origin == "foundry")
     stands_where(text, "CLIENT_SECRET", application)
     refused = answers["example"] == "yolo" or (downloaded and origin == "foundry")
     stands_where(text, "permissions=none", application and not refused)
