@@ -233,7 +233,7 @@ def test_github_updates_from_a_private_template_wherever_it_is(
 def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Modules from a template at an https and at an ssh address, which git finds on this machine."""
     addresses = {
-        "github": "https://git.acme.com/team/template",
+        "github": "https://git.acme.com:8443/team/template",
         "gitlab": "ssh://git@git.acme.com:2222/team/template",
         "short": "git@git.acme.com:team/template",
     }
@@ -276,18 +276,21 @@ def test_github_reads_a_private_template_in_each_step_that_installs(
     # PyTorch and the rest, in each of four jobs.
     assert len(steps) == 8
     key = (
-        "url.${{ secrets.TEMPLATE_TOKEN && format('https://x-access-token:{0}@git.acme.com/', "
-        "secrets.TEMPLATE_TOKEN) || 'https://git.acme.com/' }}.insteadOf"
+        "url.${{ secrets.TEMPLATE_TOKEN && format('https://x-access-token:{0}@git.acme.com:8443/', "
+        "secrets.TEMPLATE_TOKEN) || 'https://git.acme.com:8443/' }}.insteadOf"
     )
     for step in steps:
         assert step["env"] == {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": key,
-            "GIT_CONFIG_VALUE_0": "https://git.acme.com/",
+            "GIT_CONFIG_VALUE_0": "https://git.acme.com:8443/",
         }
-    with_token = {**steps[0]["env"], "GIT_CONFIG_KEY_0": "url.https://x:t@git.acme.com/.insteadOf"}
-    address = "https://git.acme.com/team/template"
-    assert asked_of(address, with_token) == "https://x:t@git.acme.com/team/template"
+    with_token = {
+        **steps[0]["env"],
+        "GIT_CONFIG_KEY_0": "url.https://x:t@git.acme.com:8443/.insteadOf",
+    }
+    address = "https://git.acme.com:8443/team/template"
+    assert asked_of(address, with_token) == "https://x:t@git.acme.com:8443/team/template"
 
 
 def test_gitlab_reads_a_private_template_in_each_job_that_installs(

@@ -15,21 +15,36 @@ from tests.conftest import REPOSITORY, Render
 
 CHOICES: dict[str, list[Any]] = {
     "example": ["search", "blank", "embedding", "yolo"],
-    "gpu": ["none", "v100", "l4"],
+    "execution_mode": ["function", "pipeline"],
+    "weights_origin": ["huggingface", "https", "foundry", "folder"],
     "weights_strategy": ["baked", "downloaded"],
+    "weights_source": ["", "Hub"],
+    "gpu": ["none", "v100", "l4"],
     "ci": ["none", "github", "gitlab"],
+    "cm_from": ["git", "index", "file"],
     "permissions": ["none", "application"],
     "sources": [[], ["Api", {"name": "Bucket", "kind": "s3", "secrets": ["a", "b"]}]],
     "replicas": [(0, 1), (1, 1), (2, 5)],
     "concurrency_limit": [1, 8],
     "enrollment_host": ["", "acme.palantirfoundry.com"],
+    "outputs": ["{result: dataset}", "{result: stream, table: dataset}"],
 }
 
 
 def is_possible(row: list[Any]) -> bool:
-    """Whether the answers so far fit together: yolo reads media, for which it needs permissions."""
-    answers = dict(zip(CHOICES, row, strict=False))
-    return answers["example"] != "yolo" or answers.get("permissions") != "none"
+    """Whether the template takes the answers so far together."""
+    chosen = dict(zip(CHOICES, row, strict=False))
+    pipeline, origin = chosen.get("execution_mode") == "pipeline", chosen.get("weights_origin")
+    downloaded = chosen.get("weights_strategy") == "downloaded"
+    has_model = chosen["example"] in ("embedding", "yolo")
+    reads_dataset = has_model and origin == "foundry" and downloaded
+    needs_permissions = chosen["example"] == "yolo" or reads_dataset
+    return not (
+        (chosen["example"] == "search" and pipeline)
+        or (origin == "folder" and downloaded)
+        or (pipeline and reads_dataset)
+        or (needs_permissions and chosen.get("permissions") == "none")
+    )
 
 
 MATRIX = [
@@ -147,22 +162,78 @@ def test_code_repositories_get_all_that_the_image_gets(pages: list[str]) -> None
         assert ("`requirements-template-torch.txt`" in route) == has_model
 
 
+def stands_where(text: str, words: str, condition: bool) -> None:
+    """What one answer alone brings into the page is there with it, and not without."""
+    assert (words in text) == condition, words
+
+
 @pytest.mark.parametrize("answers", MATRIX, ids=str)
-def test_no_blank_is_left(render: Render, answers: dict[str, Any]) -> None:
+def test_no_blank_is_left_and_no_line_contradicts_another(
+    render: Render, answers: dict[str, Any]
+) -> None:
     low, high = answers["replicas"]
     given = {key: value for key, value in answers.items() if key != "replicas"}
-    on_gpu = answers["example"] in ("embedding", "yolo") and answers["gpu"] != "none"
     text = deploy(render, min_replicas=low, max_replicas=high, **given)
-    assert ("### Sources" in text) == (row(text, "Sources") != "none")
     assert BLANK.findall(text) == []
     assert "\n\n\n" not in text
     assert text.count("```") % 2 == 0
-    assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (str(low), str(high))
-    assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
-    shares = answers["example"] in ("embedding", "yolo") and answers["concurrency_limit"] > 1
-    assert ("they share the passes of the model" in text) == shares
-    assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
+    for step in re.findall(r"\b[Ss]tep (\d)", text):
+        assert f"\n## {step}. " in text
+    # Each table has as many columns in each row.
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table
+    pipeline, ci = answers["execution_mode"] == "pipeline", answers["ci"]
+    has_model = answers["example"] in ("embedding", "yolo")
+    downloaded = has_model and answers["weights_strategy"] == "downloaded"
+    origin = answers["weights_origin"] if has_model else None
+    application = not pipeline and answers["permissions"] == "application"
     assert "parts-search" in row(text, "Container")
+    stands_where(text, "### Sources", row(text, "Sources") != "none")
+    stands_where(text, "it calls nothing outside", row(text, "Sources") == "none")
+    stands_where(text, "cm run", pipeline)
+    for words in (
+        "cm call",
+        "cm serve",
+        "cm schema",
+        "Query panel",
+        "Minimum replicas",
+        "Workshop",
+    ):
+        stands_where(text, words, not pipeline)
+    stands_where(text, "cm weights", has_model)
+    stands_where(text, "`weights.lock`", has_model)
+    stands_where(text, "models/", has_model and not downloaded)
+    stands_where(text, "### The origin of the weights", downloaded)
+    proposed = origin == "foundry" or (origin == "https" and answers["example"] == "embedding")
+    stands_where(text, "is still an example", proposed)
+    stands_where(text, "The weights come from a dataset", origin == "foundry")
+    stands_where(text, "CLIENT_SECRET", application)
+    refused = answers["example"] == "yolo" or (downloaded and origin == "foundry")
+    stands_where(text, "permissions=none", application and not refused)
+    stands_where(
+        text, "`Hub`", downloaded and origin != "foundry" and answers["weights_source"] == "Hub"
+    )
+    stands_where(text, "GitHub", ci == "github")
+    stands_where(text, "GitLab", ci == "gitlab")
+    stands_where(text, "The job `publish`", ci != "none")
+    stands_where(text, "PIP_INDEX_URL", ci != "none" and answers["cm_from"] == "index")
+    stands_where(text, "it takes a runner of your own", ci != "none" and origin == "folder")
+    # The template of this test is a folder, so no token opens it.
+    assert "TEMPLATE_TOKEN" not in text
+    stands_where(text, "from which no job gets", ci != "none" and answers["cm_from"] == "git")
+    stands_where(text, "record_key", pipeline and "stream" in answers["outputs"])
+    on_gpu = has_model and answers["gpu"] != "none"
+    assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
+    stands_where(text, "kernels", on_gpu)
+    if not pipeline:
+        assert (row(text, "Minimum replicas"), row(text, "Maximum replicas")) == (
+            str(low),
+            str(high),
+        )
+        assert row(text, "Concurrency limit") == str(answers["concurrency_limit"])
+        shares = has_model and answers["concurrency_limit"] > 1
+        stands_where(text, "they share the passes of the model", shares)
+        stands_where(text, "scale to zero", low == 0)
 
 
 @pytest.mark.parametrize("example", ["search", "blank"])

@@ -112,7 +112,8 @@ class StandIn:
             raise CmError(
                 f"The Source {self.name} has no folder of answers",
                 where=str(self.folder),
-                fix="Make it, with one file for each answer, or record them: --record " + self.name,
+                fix="Make it, with one file for each answer; or give url as well, and record them: "
+                f"cm serve (or cm run) --record {self.name}",
                 code="Sources",
                 exit_code=USAGE,
             )
