@@ -1,9 +1,9 @@
 """A corpus of modules for `cm check`: good ones, and each of them with one mistake made by script.
 
-    python -m tests.checks.corpus
+    python -m tests.checks.corpus [EVERY]
 
 prints how many of the bad ones are caught with the right code on the right line, how much is found in
-the good ones, and how long it takes.
+the good ones, and how long it takes. EVERY tries only each so many-th mistake.
 """
 
 from __future__ import annotations
@@ -355,11 +355,12 @@ def main() -> int:
         files, compared = len(Module.read(timed).files), seconds(timed)
         carried.find = lambda: None  # type: ignore[assignment]  # another commit than that of the modules
         alone = seconds(timed)
-        for label, module in modules:
+        every = int(sys.argv[1]) if sys.argv[1:] else 1
+        for number, (label, module) in enumerate(modules):
             false += [
                 f"{label}: {finding.code} {finding.where}" for finding in false_findings(module)
             ]
-            for mistake, found in bad(module):
+            for mistake, found in bad(module, number, every):
                 if is_caught(mistake, found):
                     caught += 1
                 else:
