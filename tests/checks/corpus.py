@@ -56,6 +56,9 @@ LINES = {
     "CORPUS[0] = 1": "CM246",
     "uvicorn.run('app:web', port=8945)": "CM249",
     "image = base64.b64decode(event.text)": "CM247",
+    "row = {}; row['up'] = [row]; return [row]": "CM227",
+    "return base64.b64encode(b'')": "CM227",
+    "words = set('ab'); return words": "CM227",
 }
 TOP = {
     "print('starting')": "CM245",
@@ -283,7 +286,7 @@ def bad(module: Path, first: int = 0, step: int = 1) -> Iterator[tuple[Mistake, 
         path.relative_to(module).as_posix(): path.read_text("utf-8", errors="replace")
         for path in sorted(module.rglob("*"))
         if path.is_file()
-        and path.suffix in (".py", ".json", ".md", ".txt", ".toml", "")
+        and path.suffix in (".py", ".json", ".md", ".txt", ".toml", ".yml", "")
         and ".git" not in path.parts
     }
     app = next((path for path in ("src/app.py", "app.py") if path in files), None)
