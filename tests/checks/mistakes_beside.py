@@ -57,7 +57,7 @@ def _in_dockerfile(text: str) -> Iterator[Made]:
 
     lines = text.splitlines()
     last = next(line for line in reversed(lines) if line.startswith("FROM"))
-    for wrong in (last.replace("--platform=linux/amd64 ", ""), last.replace("amd64", "arm64")):
+    for wrong in (re.sub(r"--platform=\S+ ", "", last), last.replace("amd64", "arm64")):
         yield made("CM101", text.replace(last, wrong), wrong)
     floating = re.sub(r"\S+$", "registry.acme.io/base", last)
     yield made("CM107", text.replace(last, floating), floating)
