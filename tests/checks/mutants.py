@@ -140,7 +140,7 @@ class Trees:
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
-        self.pages = {check.code: pages.page(check) for check in registry.checks()}
+        self.pages = _pages()
         self.posted = [
             test_hints.posted(names, n, kind) for n, kind in enumerate(test_hints.types())
         ]
@@ -153,7 +153,7 @@ class Trees:
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
-        if self.pages != {check.code: pages.page(check) for check in registry.checks()}:
+        if self.pages != _pages():
             return True  # the pages of the documentation, which a test compares
         if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
             return True
@@ -194,6 +194,10 @@ class Trees:
             test_hints.read(reader.read(source, node.returns)) not in (posted, "unknown")
             for node, posted in zip(nodes, self.posted, strict=True)
         )
+
+
+def _pages() -> list[str]:
+    return [pages.index(), *map(pages.page, registry.checks())]
 
 
 def _proved(subject: str) -> bool:
