@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foundry_cm.checks.program import Definition, FunctionNode, Program
+from foundry_cm.checks.program import FunctionNode, Program
 from foundry_cm.checks.source import Source, own_nodes
 
 _DEEPEST = 5
@@ -58,11 +58,11 @@ def visits(program: Program, source: Source, node: FunctionNode) -> Iterator[Vis
         for call in own_nodes(node):
             if not isinstance(call, ast.Call) or call in once or depth >= _DEEPEST:
                 continue
-            found = program.find(source, call.func)
-            if not isinstance(found, Definition) or not isinstance(found.node, FunctionNode):
+            found, bound = program.called(source, call) or (None, False)
+            if found is None or not isinstance(found.node, FunctionNode):
                 continue
             if not is_cached(program, found.source, found.node):
-                passed = _passed(visit, call, found.node)
+                passed = _passed(visit, call, found.node, bound)
                 waiting.append((found.source, found.node, passed, depth + 1))
 
 
@@ -72,9 +72,9 @@ def is_cached(program: Program, source: Source, node: FunctionNode) -> bool:
     return any(program.dotted(source, name) in _CACHES for name in names)
 
 
-def _passed(visit: Visit, call: ast.Call, node: FunctionNode) -> frozenset[str]:
+def _passed(visit: Visit, call: ast.Call, node: FunctionNode, bound: bool) -> frozenset[str]:
     """The parameters of a function that get something which depends on the event."""
-    names = [arg.arg for arg in [*node.args.posonlyargs, *node.args.args]]
+    names = [arg.arg for arg in [*node.args.posonlyargs, *node.args.args]][bound:]
     by_place = {name for name, value in zip(names, call.args, strict=False) if visit.depends(value)}
     by_name = {key.arg for key in call.keywords if key.arg and visit.depends(key.value)}
     return frozenset(by_place | by_name)

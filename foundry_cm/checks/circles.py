@@ -26,9 +26,8 @@ def circles(node: FunctionNode) -> Iterator[tuple[ast.AST, str]]:
     for each in inside:
         for owner, value, later in _holding(each):
             held = {name for name in _names(value) if stores[name] < 2}
-            if held and stores[owner] < 2:
-                holds.setdefault(owner, set()).update(held)
-                kept += [(each, owner, held)] if later else []
+            holds.setdefault(owner, set()).update(held)
+            kept += [(each, owner, held)] if later else []
     returned = [n.value for n in inside if isinstance(n, ast.Return) and n.value is not None]
     reached = _reached({name for value in returned for name in _names(value)}, holds)
     for each, owner, held in kept:

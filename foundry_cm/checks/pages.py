@@ -61,11 +61,10 @@ def index() -> str:
             for each in checks()
             if each.code.startswith(start)
         ]
-        if rows:
-            parts += [
-                f"## {subject}",
-                "\n".join(["| Code | Name | Severity | Finds |", "|---|---|---|---|", *rows]),
-            ]
+        parts += [
+            f"## {subject}",
+            "\n".join(["| Code | Name | Severity | Finds |", "|---|---|---|---|", *rows]),
+        ]
     return "\n\n".join(parts) + "\n"
 
 

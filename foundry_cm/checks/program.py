@@ -163,13 +163,9 @@ class Program:
             for item in given.elts:
                 yield from self._functions(source, item)
             return
-        if isinstance(given, ast.Attribute) and (owner := self._class_of(source, given.value)):
-            for item in getattr(owner.node, "body", []):
-                if isinstance(item, FunctionNode) and item.name == given.attr:
-                    bound = not any(
-                        source.resolve(d) == "staticmethod" for d in item.decorator_list
-                    )
-                    yield Definition(owner.source, item.name, item), bound
+        if isinstance(given, ast.Attribute) and (owner := self.class_of(source, given.value)):
+            if method := self.method(owner, given.attr):
+                yield method
             return
         found = self.find(source, given)
         if isinstance(found, Definition):
@@ -187,7 +183,32 @@ class Program:
                 ):
                     yield from self._functions(source, loop.iter)
 
-    def _class_of(self, source: Source, owner: ast.expr) -> Definition | None:
+    def called(self, source: Source, call: ast.Call) -> tuple[Definition, bool] | None:
+        """The function of the module that a call runs, and whether it has `self`.
+
+        That of a class is its `__init__`, and that of an object at the top of a file a method.
+        """
+        found = self.find(source, call.func)
+        if isinstance(found, Definition) and isinstance(found.node, FunctionNode):
+            return found, False
+        if isinstance(found, Definition):
+            return self.method(found, "__init__")
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        owner = self.class_of(source, call.func.value)
+        return self.method(owner, call.func.attr) if owner else None
+
+    def method(self, owner: Definition, name: str) -> tuple[Definition, bool] | None:
+        """A function of a class, and whether it has `self`."""
+        for item in getattr(owner.node, "body", []):
+            if isinstance(item, FunctionNode) and item.name == name:
+                bound = not any(
+                    owner.source.resolve(d) == "staticmethod" for d in item.decorator_list
+                )
+                return Definition(owner.source, name, item), bound
+        return None
+
+    def class_of(self, source: Source, owner: ast.expr) -> Definition | None:
         """The class of an object that a file makes, or the class itself."""
         found = self.find(source, owner.func if isinstance(owner, ast.Call) else owner)
         if isinstance(found, Definition) and isinstance(found.value, ast.Call):

@@ -1,9 +1,9 @@
 """A corpus of modules for `cm check`: good ones, and each of them with one mistake made by script.
 
-    python -m tests.checks.corpus
+    python -m tests.checks.corpus [EVERY]
 
 prints how many of the bad ones are caught with the right code on the right line, how much is found in
-the good ones, and how long it takes.
+the good ones, and how long it takes. EVERY tries only each so many-th mistake.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ LINES = {
     "CORPUS[0] = 1": "CM246",
     "uvicorn.run('app:web', port=8945)": "CM249",
     "image = base64.b64decode(event.text)": "CM247",
+    "row = {}; row['up'] = [row]; return [row]": "CM227",
+    "return base64.b64encode(b'')": "CM227",
+    "words = set('ab'); return words": "CM227",
 }
 TOP = {
     "print('starting')": "CM245",
@@ -283,7 +286,7 @@ def bad(module: Path, first: int = 0, step: int = 1) -> Iterator[tuple[Mistake, 
         path.relative_to(module).as_posix(): path.read_text("utf-8", errors="replace")
         for path in sorted(module.rglob("*"))
         if path.is_file()
-        and path.suffix in (".py", ".json", ".md", ".txt", ".toml", "")
+        and path.suffix in (".py", ".json", ".md", ".txt", ".toml", ".yml", "")
         and ".git" not in path.parts
     }
     app = next((path for path in ("src/app.py", "app.py") if path in files), None)
@@ -355,11 +358,12 @@ def main() -> int:
         files, compared = len(Module.read(timed).files), seconds(timed)
         carried.find = lambda: None  # type: ignore[assignment]  # another commit than that of the modules
         alone = seconds(timed)
-        for label, module in modules:
+        every = int(sys.argv[1]) if sys.argv[1:] else 1
+        for number, (label, module) in enumerate(modules):
             false += [
                 f"{label}: {finding.code} {finding.where}" for finding in false_findings(module)
             ]
-            for mistake, found in bad(module):
+            for mistake, found in bad(module, number, every):
                 if is_caught(mistake, found):
                     caught += 1
                 else:

@@ -44,6 +44,8 @@ def beside(files: Files, app: str | None) -> Iterator[Made]:
             yield "CM404", app, call + files[app], "api.acme.io"
     if "requirements.txt" in files:
         yield from _in_requirements(files)
+    else:
+        yield from _in_lists_of_tools(files)
     yield "CM401", "events/one.json", f'{{\n  "key": "{TOKEN}"\n}}\n', TOKEN
     compose = "services:\n  db:\n    environment:\n      POSTGRES_PASSWORD: hunter22\n"
     yield "CM402", "compose.yaml", compose, "hunter22"
@@ -55,7 +57,7 @@ def _in_dockerfile(text: str) -> Iterator[Made]:
 
     lines = text.splitlines()
     last = next(line for line in reversed(lines) if line.startswith("FROM"))
-    for wrong in (last.replace("--platform=linux/amd64 ", ""), last.replace("amd64", "arm64")):
+    for wrong in (re.sub(r"--platform=\S+ ", "", last), last.replace("amd64", "arm64")):
         yield made("CM101", text.replace(last, wrong), wrong)
     floating = re.sub(r"\S+$", "registry.acme.io/base", last)
     yield made("CM107", text.replace(last, floating), floating)
@@ -85,3 +87,14 @@ def _in_requirements(files: Files) -> Iterator[Made]:
             continue
         for wrong in ("foundry-compute-modules", "foundry-compute-modules==0.31.0"):
             yield "CM302", path, files[path].replace(asked[0], wrong), wrong
+
+
+def _in_lists_of_tools(files: Files) -> Iterator[Made]:
+    """The SDK is gone from what another tool than pip installs, or is an old one."""
+    for path in ("pyproject.toml", "Pipfile", "environment.yml"):
+        text = files.get(path, "")
+        asked = re.search(r"^.*foundry-compute-modules.*\n", text, re.MULTILINE)
+        if asked:
+            yield "CM301", path, text.replace(asked[0], ""), text.splitlines()[0]
+            old = re.sub(r"[~^>=]*0\.34[^\"\n]*", "==0.31.0", asked[0])
+            yield "CM302", path, text.replace(asked[0], old), old.strip()

@@ -38,7 +38,7 @@ BAR = 0.9
 # Where names of a changed file are used.
 _PATCHED = ("foundry_cm.checks", "tests.checks.test_helpers", "tests.checks.corpus", __name__)
 # Of the processor, for all examples of one change: one that never ends is noticed.
-SECONDS = 60
+SECONDS = 10
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot,
     ast.IsNot: ast.Is, ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt,
@@ -140,7 +140,7 @@ class Trees:
         text, names = test_hints.both_ways()
         write(folder / "types", {"app.py": text})
         self.types = folder / "types"
-        self.pages = {check.code: pages.page(check) for check in registry.checks()}
+        self.pages = _pages()
         self.posted = [
             test_hints.posted(names, n, kind) for n, kind in enumerate(test_hints.types())
         ]
@@ -153,7 +153,7 @@ class Trees:
         ordered = sorted(
             self.examples, key=lambda each: registry._REGISTERED[each[0]].subject != subject
         )
-        if self.pages != {check.code: pages.page(check) for check in registry.checks()}:
+        if self.pages != _pages():
             return True  # the pages of the documentation, which a test compares
         if (types and self._misread()) or any(not self._is_right(*each) for each in ordered):
             return True
@@ -194,6 +194,10 @@ class Trees:
             test_hints.read(reader.read(source, node.returns)) not in (posted, "unknown")
             for node, posted in zip(nodes, self.posted, strict=True)
         )
+
+
+def _pages() -> list[str]:
+    return [pages.index(), *map(pages.page, registry.checks())]
 
 
 def _proved(subject: str) -> bool:
@@ -261,14 +265,27 @@ def _is_of(value: Any, module: ModuleType, key: str) -> bool:
     return mine is value and callable(value) and value.__module__ == module.__name__
 
 
-def _is_endless(*_: object) -> None:
-    raise TimeoutError
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Raise an error after so many seconds of the processor, where the system counts them."""
+    if sys.platform == "win32":
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main() -> int:
     """Print the score, and 1 where it is below the bar."""
     registry.checks()
-    signal.signal(signal.SIGPROF, _is_endless)
     every = int(sys.argv[1]) if sys.argv[1:] else 1
     names = sys.argv[2:]
     tried, survivors = 0, []
@@ -292,13 +309,10 @@ def main() -> int:
                     continue
                 tried += 1
                 try:
-                    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-                    with contextlib.redirect_stderr(io.StringIO()), changed(name, text):
+                    with limited(), contextlib.redirect_stderr(io.StringIO()), changed(name, text):
                         noticed = trees.notice(file.stem, file.stem in ("hints", "classes", "hint"))
                 except Exception:  # noqa: BLE001  (a change that breaks the check is noticed as well)
                     noticed = True
-                finally:
-                    signal.setitimer(signal.ITIMER_PROF, 0)
                 if not noticed:
                     survivors.append(f"{file.relative_to(CHECKS.parent)}:{line}")
                     print(survivors[-1], flush=True)

@@ -52,7 +52,56 @@ def echo(context, event: Query) -> str:
     return event.text[: event.limit]
 """
 
+SDK_RANGE = "foundry-compute-modules>=0.34,<0.35"
+
+
+def installed(*steps: str, image: str = "python:3.12-slim", **files: str) -> Files:
+    """A module whose image is filled by another tool than pip; `__` in the name of a file is a dot."""
+    head = f"FROM --platform=linux/amd64 {image}\nWORKDIR /app\n"
+    tail = 'COPY src .\nUSER 5000\nCMD ["python", "app.py"]\n'
+    return {
+        **{name.replace("__", "."): text for name, text in files.items()},
+        ".dockerignore": ".git\n.env\n",
+        "Dockerfile": head + "".join(f"{step}\n" for step in steps) + tail,
+        "src/app.py": app(ECHO, imports="import numpy as np\n\nZEROS = np.zeros(3)\n\n")[
+            "src/app.py"
+        ],
+    }
+
+
+BY_OTHER_TOOLS = {
+    "poetry": installed(
+        "RUN pip install poetry==2.1.0",
+        "COPY pyproject.toml poetry.lock ./",
+        "RUN poetry config virtualenvs.create false && poetry install --only main --no-root",
+        pyproject__toml='[tool.poetry.dependencies]\npython = "^3.12"\nfoundry-compute-modules = "~0.34"\nnumpy = "^2.1"\n\n[tool.poetry.group.dev.dependencies]\nruff = "*"\n',
+        poetry__lock="",
+    ),
+    "uv": installed(
+        "COPY pyproject.toml uv.lock ./",
+        "RUN uv sync --frozen --no-dev",
+        "ENV PATH=/app/.venv/bin:$PATH",
+        image="ghcr.io/astral-sh/uv:python3.12-bookworm-slim",
+        pyproject__toml=f'[project]\nname = "m"\nversion = "1"\ndependencies = [\n    "{SDK_RANGE}",\n    "numpy>=2",\n]\n\n[dependency-groups]\ndev = ["ruff"]\n',
+        uv__lock="version = 1\n",
+    ),
+    "pipenv": installed(
+        "RUN pip install pipenv==2025.0.4",
+        "COPY Pipfile Pipfile.lock ./",
+        "RUN pipenv install --system --deploy",
+        Pipfile='[packages]\nnumpy = "*"\nfoundry-compute-modules = "~=0.34.0"\n',
+        Pipfile__lock="{}",
+    ),
+    "conda": installed(
+        "COPY environment.yml .",
+        "RUN micromamba install -y -n base -f environment.yml",
+        image="mambaorg/micromamba:2.3.0",
+        environment__yml=f"dependencies:\n  - python=3.12\n  - numpy=2.1\n  - ffmpeg\n  - pip:\n      - {SDK_RANGE}\n",
+    ),
+}  # fmt: skip
+
 STYLES: dict[str, Files] = {
+    **BY_OTHER_TOOLS,
     "plain": app(ECHO),
     "typed-context": app(
         ECHO.replace("context", "context: QueryContext"),

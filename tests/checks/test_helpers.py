@@ -236,6 +236,15 @@ def test_functions_that_run_for_each_call() -> None:
     for test in ("MODEL == 1", "MODEL in KNOWN", "MODEL is not None", "event", "-MODEL"):
         assert reached(f"if {test}: load()", load) == ["handler", "load"], test
     assert reached("handler(context, event)", "") == ["handler"]
+    shop = "class Shop:\n  def __init__(self): ...\n  def sell(self, x): ...\n  @staticmethod\n  def buy(x): ...\nSHOP = Shop()"
+    assert reached("Shop()", shop) == ["handler", "__init__"]
+    assert reached("SHOP.sell(1)", shop) == ["handler", "sell"]
+    assert reached("Shop.buy(1)", shop) == ["handler", "buy"]
+    assert reached("SHOP.other(1)", shop) == ["handler"]
+    assert reached("event.sell(1)", shop) == ["handler"]
+    assert depends("SHOP.sell(event.text)", shop) == {"sell"}
+    assert depends("Shop.buy(event.text)", shop) == {"buy"}
+    assert depends("SHOP.sell(1)", shop) == set()
 
 
 def test_what_runs_while_a_file_is_imported() -> None:

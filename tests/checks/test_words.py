@@ -109,6 +109,12 @@ WORDS: list[tuple[str, Files, str, str]] = [
     ),
     (
         "CM105",
+        {"Dockerfile": START + 'CMD ["run.sh"]\n', "src/run.sh": "exec python app.py\n", "src/app.py": APP},
+        "error Dockerfile:5 run.sh is in /app, and a command without a folder is searched in PATH",
+        "Write ./run.sh.",
+    ),
+    (
+        "CM105",
         {"Dockerfile": START.replace("COPY src .\n", "") + 'CMD ["python", "app.py"]\n', "src/app.py": APP},
         "error Dockerfile:4 app.py is not in the image",
         "Copy it, or name the file that is copied; the command runs in /app.",

@@ -170,6 +170,9 @@ def test_check_is_explained(tmp_path: Path) -> None:
     [
         (["--yes"], "error: --yes belongs to --fix\n"),
         (["--fix", "--format", "json"], "error: --fix has no other format than text\n"),
+        (["--container", "parts:1"], "error: --container belongs to --live\n"),
+        (["--live", "--engine", "podman"], "error: --engine belongs to --container\n"),
+        (["--live", "--container", "--rm"], 'error: "--rm" is no image\n'),
         (["-C", "empty"], "error: There is no module here: no code and no Dockerfile\n"),
     ],
 )

@@ -290,6 +290,13 @@ def test_podman_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+@pytest.mark.parametrize("engine", [Engine(), Podman()], ids=lambda engine: engine.name)
+def test_root_is_read_only_but_for_volumes_that_begin_with_what_is_there(engine: Engine) -> None:
+    image = Image("m:1", "", "", "", "", (), (), {}, ())
+    run = engine.container(image, "c1", writable=["/home/module", "/tmp"]).run.shown()
+    assert " --read-only --volume /home/module --volume /tmp m:1" in run
+
+
 def test_docker_keeps_the_login_out_of_the_users_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from foundry_cm.checks.start import Start, starts
 _PLAIN_BASE = re.compile(
     r"(.*/)?(python|pypy|node|debian|ubuntu|alpine|busybox|fedora|rockylinux|almalinux|amazonlinux"
     r"|ubi\d*(-minimal)?|golang|openjdk|eclipse-temurin|cuda|pytorch|tensorflow|miniconda3|mambaforge"
-    r"|micromamba|scratch|distroless.*|python3.*|base)([:@].*)?"
+    r"|micromamba|miniforge3?|uv|scratch|distroless.*|python3.*|base)([:@].*)?"
 )
 # What of the SDK starts nothing.
 _BESIDE_THE_CLIENT = ("auth", "context", "logging", "sources", "sources_v2")

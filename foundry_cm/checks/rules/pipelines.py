@@ -271,8 +271,17 @@ def result(module: Module) -> Iterator[Finding]:
     bad=(
         _bad('def process(batch: pa.Table) -> pa.Table:\n    when = datetime.now()  #<\n    return pa.table({"pump": batch["pump"], "high": [when.hour > 8] * len(batch)})\n'),
         marked({**_module('def process(batch: pa.Table) -> pa.Table:\n    return pa.table({"pump": batch["pump"], "high": chance(len(batch))})\n\n\ndef chance(count: int) -> list[bool]:\n    import random\n\n    return [random.random() > 0.5 for _ in range(count)]  #<\n')}),
+        marked({"src/app.py": "import time\n\n\ndef process(batch):\n    return [time.time() for _ in batch]  #<\n", RESOURCES: "{}"}),
+        _bad('def process(batch: pa.Table) -> pa.Table:\n    import random\n\n    return pa.table({"pump": [random.choice([1, 2])], "high": []})  #<\n'),
+        _bad('def process(batch: pa.Table) -> pa.Table:\n    import random\n\n    chance = random.Random()  #<\n    return pa.table({"pump": [chance.random()], "high": []})\n'),
     ),
-    good=_module(),
+    good=(
+        _module(),
+        _module('def process(batch: pa.Table) -> pa.Table:\n    import random\n\n    chance = random.Random(7)\n    return pa.table({"pump": [chance.random()], "high": []})\n'),
+        {"src/app.py": "import time\n\n\ndef process(batch):\n    return [time.time() for _ in batch]\n"},
+        {"src/app.py": "import time\n\nprocess = time.time\n", RESOURCES: "{}"},
+        {"src/one.py": "", "src/two.py": "", RESOURCES: "{}"},
+    ),
 )  # fmt: skip
 def repeatable(module: Module) -> Iterator[Finding]:
     """A `process()` whose result depends on the time or on chance.

@@ -138,7 +138,7 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -t /x polars\n"),
         asking(SDK_RANGE, "-e ./lib", app=_POLARS),
         installing(f"pip install '{SDK_RANGE}' $LIBS", _POLARS),
-        installing("uv sync", _POLARS, pyproject__toml='[project]\nname = "m"\n'),
+        installing(f"pip install '{SDK_RANGE}' && uv sync", _POLARS, pyproject__toml='[project]\nname = "m"\n'),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN apt-get install python3-polars\n"),
         asking(SDK_RANGE, app=APP + "import polars\n", Dockerfile=DOCKERFILE + "RUN pip install -r /gone.txt\n"),
         {

@@ -70,6 +70,12 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
             "@function\ndef note(context, event: Query) -> str:\n    return open('a', 'rb').read() + open('a', encoding='ascii').read()  #<\n"
         ),
         bad(
+            "class Index:\n    def __init__(self, text: str):\n        self.rows = open('rows.csv').read()  #<\n        self.own = open(text).read()\n\n\n@function\ndef find(context, event: Query) -> int:\n    return len(Index(event.text).rows)\n"
+        ),
+        bad(
+            "class Index:\n    def rows(self) -> str:\n        return open('rows.csv').read()  #<\n\n\nINDEX = Index()\n\n\n@function\ndef find(context, event: Query) -> str:\n    return INDEX.rows()\n"
+        ),
+        bad(
             "@function\ndef note(context, event: Query) -> str:\n    return Path('notes.txt').read_text()  #<\n",
             imports="from pathlib import Path\n",
         ),
@@ -90,6 +96,9 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
         good(
             "MODEL = None\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    global MODEL\n    if MODEL is None:\n        MODEL = SentenceTransformer('all-MiniLM-L6-v2')\n    return MODEL.encode(event.text).tolist()\n",
             imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        good(
+            "class Index:\n    def __init__(self):\n        self.rows = open('rows.csv').read()\n        self.more = None\n\n    def find(self, text: str) -> bool:\n        if self.more is None:\n            self.more = open('more.csv').read()\n        return text in self.rows\n\n\nINDEX = Index()\n\n\n@function\ndef find(context, event: Query) -> bool:\n    return INDEX.find(event.text)\n"
         ),
         good(
             "@function\ndef keep(context, event: Query) -> str:\n    with tempfile.TemporaryDirectory() as folder:\n        path = f'{folder}/a'\n        return open(path).read()\n",
