@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundry_cm.errors import USAGE, CmError, near_miss, printable
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.function.heard import Heard
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _JOB = re.compile(r"failed on job [\w-]+")
 _LATE_SECONDS, _SHOWN_LINES = 1.0, 40
 _READ_SECONDS = 0.05
+_CLEAN_SECONDS = 10.0
 
 
 class CallFailed(AssertionError):
@@ -70,9 +73,11 @@ class Foundry:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._foundry:
-            self._run(self._foundry.__aexit__())
-        self._close_loop()
+        try:
+            if self._foundry:
+                self._run(self._foundry.__aexit__(), to_its_end=True)
+        finally:
+            self._close_loop()
 
     async def _open(self) -> LocalFoundry:
         foundry = LocalFoundry(self._settings, self._log)
@@ -154,18 +159,69 @@ class Foundry:
             self._log.check_answered()
             return result
         except CmError as error:
-            failure = _as_test_error(error)
-            # Notes, since the message is what a caller in Foundry gets to read.
-            if isinstance(failure, CallFailed):
-                if printed := self._log.since(before, error.what):
-                    failure.add_note(f"The module printed:\n{printed}")
-                for unanswered in self._log.unanswered_requests:
-                    if unanswered is not error:
-                        failure.add_note(told(unanswered))
-            raise failure from None
+            raise self._failure(error, before) from None
 
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    def stream(
+        self, function: str, event: Any, *, timeout: float | None = None
+    ) -> Generator[Any, None, None]:
+        """The items of a streamed result, each as soon as the handler has yielded it; raises as `call` does.
+
+        Whoever stops in between is not waited for: the handler goes on to its end.
+        """
+        before = self._log.count
+        self._log.unanswered_requests.clear()
+        # An item comes in a tuple, so that None is one as well.
+        arrived: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        heard = Heard(lambda item: arrived.put((item,)))
+        running = asyncio.run_coroutine_threadsafe(
+            self.local.call(function, event, timeout, heard), self._loop
+        )
+        running.add_done_callback(lambda _: arrived.put(None))
+        items = 0
+        try:
+            while each := arrived.get():
+                items += 1
+                yield each[0]
+            value = running.result().value
+            self._log.check_answered()
+        except CmError as error:
+            raise self._failure(error, before) from None
+        finally:
+            running.cancel()
+        if not items and value != []:
+            raise CallFailed(f"{function} gave one result and no stream: use call()")
+
+    def _failure(self, error: CmError, before: int) -> Exception:
+        failure = _as_test_error(error)
+        # Notes, since the message is what a caller in Foundry gets to read.
+        if isinstance(failure, CallFailed):
+            if printed := self._log.since(before, error.what):
+                failure.add_note(f"The module printed:\n{printed}")
+            for unanswered in self._log.unanswered_requests:
+                if unanswered is not error:
+                    failure.add_note(told(unanswered))
+        return failure
+
+    def _run(self, coroutine: Any, *, to_its_end: bool = False) -> Any:
+        """The result of a coroutine; Ctrl-C cancels it, and waits until it has cleaned up behind itself.
+
+        `to_its_end`: it is itself what cleans up, so Ctrl-C only waits.
+        """
+        ended = threading.Event()
+
+        async def watched() -> Any:
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        running = asyncio.run_coroutine_threadsafe(watched(), self._loop)
+        try:
+            return running.result()
+        except BaseException:
+            if not running.done() and (to_its_end or running.cancel()):
+                ended.wait(_CLEAN_SECONDS)
+            raise
 
     def _close_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from foundry_cm.local.addresses import OLDER_PORT, RUNTIME_PORT, free_port
 from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.fleet import GRACE_SECONDS, Fleet
+from foundry_cm.local.function.heard import Heard, Lines
 from foundry_cm.local.function.jobs import Job, JobQueue
-from foundry_cm.local.function.payloads import Answer, Event, event_too_large
+from foundry_cm.local.function.payloads import Answer, CallResult, Event, event_too_large
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.function.settings import Settings, check_mode
 from foundry_cm.local.function.workers import watch_workers
@@ -40,22 +40,6 @@ __all__ = ["GRACE_SECONDS", "CallResult", "LocalFoundry", "Settings", "check_mod
 DECLARE_SECONDS = 1.0
 # What the TypeScript SDK prints when it gets a job that it will never answer.
 _NO_LISTENER = "No listener for query type: "
-
-
-@dataclass(frozen=True)
-class CallResult:
-    """The answer to a call; times in seconds, as seen by the local Foundry."""
-
-    answer: Answer
-    job_id: str
-    replica: int
-    seconds: float
-    queued_seconds: float
-
-    @property
-    def value(self) -> Any:
-        """The result as a JSON value."""
-        return self.answer.value
 
 
 class LocalFoundry:
@@ -83,6 +67,7 @@ class LocalFoundry:
         self._changed = asyncio.Condition()
         self._settled = time.time()
         self._watch: asyncio.Task[None] | None = None
+        self._heard = Lines(self.jobs)
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -282,9 +267,12 @@ class LocalFoundry:
                     raise replica.failure.again()
         return False
 
-    async def call(self, name: str, event: Any, timeout: float | None = None) -> CallResult:
+    async def call(
+        self, name: str, event: Any, timeout: float | None = None, heard: Heard | None = None
+    ) -> CallResult:
         """Call a function as Foundry would; the event is a JSON value, or an `Event`.
 
+        `heard` is told of the call while it runs: of the items of a streamed result, and of its log.
         Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
         `HandlerFailed`, `InvalidResult`, `ResultTooLarge`, `TimedOut` (failure).
         """
@@ -298,10 +286,12 @@ class LocalFoundry:
             await self.ready(limit)
         function = self.declarations.find(name)
         await event.check(function)
-        job = self.jobs.submit(name, event.text)
-        await self._answered(job, limit, limit - (time.perf_counter() - began))
-        posted = job.answer.result()
-        ended = time.perf_counter()
+        job = self.jobs.submit(name, event.text, heard.listener(function) if heard else None)
+        with self._heard.of(job):
+            await self._answered(job, limit, limit - (time.perf_counter() - began))
+            posted = job.answer.result()
+            ended = time.perf_counter()
+            await self._heard.late_lines(job)
         started = job.started_at or ended
         try:
             answer = await Answer.read(function, posted)
@@ -358,6 +348,7 @@ class LocalFoundry:
     def printed(self, replica: int, texts: Sequence[str]) -> None:
         """A replica printed lines, which may say that it will never answer a call."""
         self.reporter.printed(replica, texts)
+        self._heard.printed(replica, texts)
         names = {text.partition(_NO_LISTENER)[2].strip() for text in texts if _NO_LISTENER in text}
         for job in self.jobs.held(replica) if names else ():
             if job.function in names:
