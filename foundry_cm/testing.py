@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundry_cm.errors import USAGE, CmError, near_miss, printable
+from foundry_cm.local.background import Background
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.function.heard import Heard
 from foundry_cm.local.reporter import Reporter
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _JOB = re.compile(r"failed on job [\w-]+")
 _LATE_SECONDS, _SHOWN_LINES = 1.0, 40
 _READ_SECONDS = 0.05
-_CLEAN_SECONDS = 10.0
 
 
 class CallFailed(AssertionError):
@@ -59,25 +58,24 @@ class Foundry:
             project, command=project.command(command), **(defaults | settings)
         )
         self._log = _Log()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._background = Background()
         self._foundry: LocalFoundry | None = None
 
     def __enter__(self) -> Foundry:
-        self._thread.start()
+        self._background.start()
         try:
-            self._foundry = self._run(self._open())
+            self._foundry = self._background.run(self._open())
         except BaseException:
-            self._close_loop()
+            self._background.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             if self._foundry:
-                self._run(self._foundry.__aexit__(), to_its_end=True)
+                self._background.run(self._foundry.__aexit__(), to_its_end=True)
         finally:
-            self._close_loop()
+            self._background.close()
 
     async def _open(self) -> LocalFoundry:
         foundry = LocalFoundry(self._settings, self._log)
@@ -123,7 +121,7 @@ class Foundry:
 
     def forget_edits(self) -> None:
         """Undo what actions have edited: the next test finds the objects as the files have them."""
-        self._run(_soon(self._ontology().edits.forget))
+        self._background.run(_soon(self._ontology().edits.forget))
 
     def _ontology(self) -> Ontology:
         registry = self.local.registry
@@ -142,8 +140,8 @@ class Foundry:
     def output(self) -> str:
         """The last lines that the module printed, with those of a call that has just been answered."""
         # What it printed before it answered lies in the pipe already, and is read a moment later.
-        if self._thread.is_alive():
-            self._run(asyncio.sleep(_READ_SECONDS))
+        if self._background.runs:
+            self._background.run(asyncio.sleep(_READ_SECONDS))
         return "\n".join(self._log.lines)
 
     def call(self, function: str, event: Any, *, timeout: float | None = None) -> Any:
@@ -155,7 +153,7 @@ class Foundry:
         before = self._log.count
         self._log.unanswered_requests.clear()
         try:
-            result = self._run(self.local.call(function, event, timeout)).value
+            result = self._background.run(self.local.call(function, event, timeout)).value
             self._log.check_answered()
             return result
         except CmError as error:
@@ -173,9 +171,7 @@ class Foundry:
         # An item comes in a tuple, so that None is one as well.
         arrived: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
         heard = Heard(lambda item: arrived.put((item,)))
-        running = asyncio.run_coroutine_threadsafe(
-            self.local.call(function, event, timeout, heard), self._loop
-        )
+        running = self._background.begin(self.local.call(function, event, timeout, heard))
         running.add_done_callback(lambda _: arrived.put(None))
         items = 0
         try:
@@ -201,32 +197,6 @@ class Foundry:
                 if unanswered is not error:
                     failure.add_note(told(unanswered))
         return failure
-
-    def _run(self, coroutine: Any, *, to_its_end: bool = False) -> Any:
-        """The result of a coroutine; Ctrl-C cancels it, and waits until it has cleaned up behind itself.
-
-        `to_its_end`: it is itself what cleans up, so Ctrl-C only waits.
-        """
-        ended = threading.Event()
-
-        async def watched() -> Any:
-            try:
-                return await coroutine
-            finally:
-                ended.set()
-
-        running = asyncio.run_coroutine_threadsafe(watched(), self._loop)
-        try:
-            return running.result()
-        except BaseException:
-            if not running.done() and (to_its_end or running.cancel()):
-                ended.wait(_CLEAN_SECONDS)
-            raise
-
-    def _close_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 async def _soon(call: Callable[[], None]) -> None:
