@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundry_cm.errors import USAGE, CmError, near_miss, printable
+from foundry_cm.local.background import Background
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.function.heard import Heard
 from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
@@ -56,23 +58,24 @@ class Foundry:
             project, command=project.command(command), **(defaults | settings)
         )
         self._log = _Log()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._background = Background()
         self._foundry: LocalFoundry | None = None
 
     def __enter__(self) -> Foundry:
-        self._thread.start()
+        self._background.start()
         try:
-            self._foundry = self._run(self._open())
+            self._foundry = self._background.run(self._open())
         except BaseException:
-            self._close_loop()
+            self._background.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._foundry:
-            self._run(self._foundry.__aexit__())
-        self._close_loop()
+        try:
+            if self._foundry:
+                self._background.run(self._foundry.__aexit__(), to_its_end=True)
+        finally:
+            self._background.close()
 
     async def _open(self) -> LocalFoundry:
         foundry = LocalFoundry(self._settings, self._log)
@@ -118,7 +121,7 @@ class Foundry:
 
     def forget_edits(self) -> None:
         """Undo what actions have edited: the next test finds the objects as the files have them."""
-        self._run(_soon(self._ontology().edits.forget))
+        self._background.run(_soon(self._ontology().edits.forget))
 
     def _ontology(self) -> Ontology:
         registry = self.local.registry
@@ -137,8 +140,8 @@ class Foundry:
     def output(self) -> str:
         """The last lines that the module printed, with those of a call that has just been answered."""
         # What it printed before it answered lies in the pipe already, and is read a moment later.
-        if self._thread.is_alive():
-            self._run(asyncio.sleep(_READ_SECONDS))
+        if self._background.runs:
+            self._background.run(asyncio.sleep(_READ_SECONDS))
         return "\n".join(self._log.lines)
 
     def call(
@@ -158,27 +161,52 @@ class Foundry:
         before = self._log.count
         self._log.unanswered_requests.clear()
         try:
-            result = self._run(self.local.call(function, event, timeout, as_user=as_user)).value
+            calling = self.local.call(function, event, timeout, as_user=as_user)
+            result = self._background.run(calling).value
             self._log.check_answered()
             return result
         except CmError as error:
-            failure = _as_test_error(error)
-            # Notes, since the message is what a caller in Foundry gets to read.
-            if isinstance(failure, CallFailed):
-                if printed := self._log.since(before, error.what):
-                    failure.add_note(f"The module printed:\n{printed}")
-                for unanswered in self._log.unanswered_requests:
-                    if unanswered is not error:
-                        failure.add_note(told(unanswered))
-            raise failure from None
+            raise self._failure(error, before) from None
 
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+    def stream(
+        self, function: str, event: Any, *, timeout: float | None = None
+    ) -> Generator[Any, None, None]:
+        """The items of a streamed result, each as soon as the handler has yielded it; raises as `call` does.
 
-    def _close_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        Whoever stops in between is not waited for: the handler goes on to its end.
+        """
+        before = self._log.count
+        self._log.unanswered_requests.clear()
+        # An item comes in a tuple, so that None is one as well.
+        arrived: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
+        heard = Heard(lambda item: arrived.put((item,)))
+        calling = self.local.call(function, event, timeout, heard=heard)
+        running = self._background.begin(calling)
+        running.add_done_callback(lambda _: arrived.put(None))
+        items = 0
+        try:
+            while each := arrived.get():
+                items += 1
+                yield each[0]
+            value = running.result().value
+            self._log.check_answered()
+        except CmError as error:
+            raise self._failure(error, before) from None
+        finally:
+            running.cancel()
+        if not items and value != []:
+            raise CallFailed(f"{function} gave one result and no stream: use call()")
+
+    def _failure(self, error: CmError, before: int) -> Exception:
+        failure = _as_test_error(error)
+        # Notes, since the message is what a caller in Foundry gets to read.
+        if isinstance(failure, CallFailed):
+            if printed := self._log.since(before, error.what):
+                failure.add_note(f"The module printed:\n{printed}")
+            for unanswered in self._log.unanswered_requests:
+                if unanswered is not error:
+                    failure.add_note(told(unanswered))
+        return failure
 
 
 async def _soon(call: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from foundry_cm import __version__
 from foundry_cm.cli.console import show_error
@@ -37,13 +37,18 @@ class Verbs(TyperGroup):
             verb.command(cmd_name)(getattr(file, cmd_name))
         return typer.main.get_command(verb)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """What the shell offers for a verb; none of their files is loaded for that."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(verb) for verb in VERBS if verb.startswith(incomplete)]
+
 
 app = typer.Typer(
     cls=Verbs,
     name="cm",
     help="Run, call and check a Foundry compute module on this machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

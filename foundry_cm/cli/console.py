@@ -49,12 +49,22 @@ def show_json(value: Any) -> None:
     if sys.stdout.isatty() and (shown := _shortened(value)) is not value:
         say("Long lists of numbers are shortened here, and whole in a pipe or a file", "dim")
         value = shown
-    text = printable(json.dumps(value, indent=2, ensure_ascii=False), lines=True)
+    sys.stdout.write(_json_text(value, indent=2) + "\n")
+
+
+def show_item(value: Any) -> None:
+    """Print an item of a stream as a line of JSON on standard output, at once."""
+    sys.stdout.write(_json_text(value) + "\n")
+    sys.stdout.flush()
+
+
+def _json_text(value: Any, indent: int | None = None) -> str:
+    text = printable(json.dumps(value, indent=indent, ensure_ascii=False), lines=True)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = printable(json.dumps(value, indent=2), lines=True)
-    sys.stdout.write(text + "\n")
+        text = printable(json.dumps(value, indent=indent), lines=True)
+    return text
 
 
 def _shortened(value: Any) -> Any:

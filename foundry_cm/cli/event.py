@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
-from foundry_cm.cli import session, terminal
+from foundry_cm.cli import names, session, terminal
 from foundry_cm.cli.console import say_next, show_json
 from foundry_cm.cli.options import Command, Env, Folder, Port, Timeout
-from foundry_cm.errors import USAGE, CmError, near_miss
+from foundry_cm.errors import CmError
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 
 
 def event(
-    function: Annotated[str, typer.Argument(help="The function to make an event for.")],
+    function: Annotated[
+        str,
+        typer.Argument(help="The function to make an event for.", autocompletion=names.complete),
+    ],
     command: Command = None,
     edge: Annotated[
         bool,
@@ -35,12 +38,7 @@ def event(
     schemas = terminal.run(session.posted_schemas(start, at_server=not command))
     functions = {item.name: item for item in map(Function, schemas)}
     if function not in functions:
-        raise CmError(
-            f'The module has no function "{function}"',
-            fix=near_miss(function, functions),
-            code="UnknownFunction",
-            exit_code=USAGE,
-        )
+        raise names.unknown(function, set(functions))
     if not functions[function].inputs:
         raise CmError(
             f"{function} declares no inputs, so no event can be made for it",

@@ -35,6 +35,32 @@ async def reload_on_change(
     `at_rest_since` says since when the module neither starts nor works: only then does a file count
     that is no code. A file that cannot be parsed, and a start that fails, are shown; the watch goes on.
     """
+    try:
+        await _reload_on_change(
+            project,
+            stop,
+            restart,
+            command=command,
+            at_rest_since=at_rest_since,
+            besides=besides,
+            goes_on=goes_on,
+        )
+    except OSError as error:
+        # Without a word the person would go on to save, and to wonder.
+        say(f"A change restarts nothing any more: {error}. Start it again for that", "yellow")
+        await stop.wait()
+
+
+async def _reload_on_change(
+    project: Project,
+    stop: asyncio.Event,
+    restart: Callable[[str], Awaitable[None]],
+    *,
+    command: Sequence[str],
+    at_rest_since: Callable[[], float | None],
+    besides: Sequence[str],
+    goes_on: str,
+) -> None:
     skipped = [project.folder / name for name in besides]
     code = await asyncio.to_thread(Code, project.folder, project.watched, command)
     others = _Others(project.folder, at_rest_since)

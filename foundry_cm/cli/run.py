@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import shlex
 from collections.abc import Coroutine, Sequence
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
+from foundry_cm.cli.debug import Asked, Debug, Debugging, DebugPort, Pdb, Wait
 from foundry_cm.cli.options import Command, Env, Folder, Record, Remote
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.cli.remote import remote_inputs, show_remote
@@ -74,6 +76,10 @@ def run(
     ] = "text",
     remote: Remote = None,
     record: Record = None,
+    debug: Debug = False,
+    debug_port: DebugPort = None,
+    wait: Wait = False,
+    pdb: Pdb = False,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -85,8 +91,12 @@ def run(
     from foundry_cm.local.pipeline.pipeline import LocalPipeline, Settings
 
     project = Project.read(folder).passing(env or [])
+    asked = Asked(debug, debug_port, wait, pdb)
+    words = project.command(command or [], verb="run")
+    debugging = asked.begin(words, project.folder) if asked else None
     settings = Settings(
-        command=project.command(command or [], verb="run"),
+        command=words,
+        launch=debugging.launch if debugging else None,
         folder=project.folder,
         passed=project.env,
         scratch=project.scratch,
@@ -107,29 +117,33 @@ def run(
             exit_code=USAGE,
         )
     pipeline = LocalPipeline(settings, terminal.Output())
-    asyncio.run(_run(pipeline, project, follow))
+    asyncio.run(_run(pipeline, project, follow, debugging))
     again = " ".join(["cm run", *(["--", shlex.join(command)] if command else [])])
     _show(pipeline, project.folder, format, again)
 
 
-def _progress() -> Progress:
+def _progress(shown: bool) -> Progress:
     return Progress(
         TextColumn("reading"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         console=err,
-        disable=not err.is_terminal,
+        disable=not (shown and err.is_terminal),
         transient=True,
     )
 
 
-async def _run(pipeline: LocalPipeline, project: Project, follow: bool) -> None:
+async def _run(
+    pipeline: LocalPipeline, project: Project, follow: bool, debugging: Debugging | None
+) -> None:
     stop = terminal.told_to_stop()
-    async with pipeline:
+    async with debugging.open() if debugging else contextlib.nullcontext(), pipeline:
         _show_banner(pipeline)
-        with _progress() as progress:
-            ends = [stop.wait(), _ends(pipeline, follow)]
+        if debugging:
+            debugging.show()
+        with _progress(shown=not debugging) as progress:
+            ends = [stop.wait(), _ends(pipeline, silent=follow or bool(debugging))]
             ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
             # It looks at the size of every input file, so only where somebody sees the bar.
             if not progress.disable:
@@ -164,13 +178,14 @@ async def _first(waits: Sequence[Coroutine[Any, Any, object]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _ends(pipeline: LocalPipeline, follow: bool) -> None:
+async def _ends(pipeline: LocalPipeline, *, silent: bool) -> None:
     """Wait until the module has ended with code 0; raises the `CmError` of a run that cannot go on.
 
+    `silent`: that it calls nothing for long is as it should be.
     A module that fails once its code was changed waits for the next change.
     """
     shown: CmError | None = None
-    told = follow
+    told = silent
     while not pipeline.ended:
         failure = pipeline.failure
         if failure and not (pipeline.reloads and failure.code == "ModuleDied"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +17,7 @@ import typer
 from foundry_cm.cli import terminal
 from foundry_cm.cli.console import label, milliseconds, say, say_next, show_error
 from foundry_cm.cli.container import in_container
+from foundry_cm.cli.debug import Asked, Debug, Debugging, DebugPort, Pdb, Wait
 from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Record, Remote, finite
 from foundry_cm.cli.reload import reload_on_change
@@ -21,6 +25,7 @@ from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local import panel as panel_api
 from foundry_cm.local.addresses import free_port
+from foundry_cm.local.debugger import NO_HURRY_SECONDS
 from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
 from foundry_cm.module.functions import Function
@@ -115,6 +120,10 @@ def serve(
     engine: Engine = None,
     remote: Remote = None,
     record: Record = None,
+    debug: Debug = False,
+    debug_port: DebugPort = None,
+    wait: Wait = False,
+    pdb: Pdb = False,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
@@ -147,11 +156,37 @@ def serve(
         max_megabytes=max_megabytes or project.max_megabytes,
         record=record or [],
     )
+    asked = Asked(debug, debug_port, wait, pdb)
+    debugging = None
+    if asked:
+        settings, debugging = _debugged(settings, asked, replicas, container)
     if container:
         settings = in_container(settings, container, engine)
         reload = False
     wanted_panel = free_port(PANEL_PORT) if panel_port is None else panel_port
-    asyncio.run(_serve(project, settings, wanted_panel, reload))
+    asyncio.run(_serve(project, settings, wanted_panel, reload, debugging))
+
+
+def _debugged(
+    settings: Settings, asked: Asked, replicas: int | None, container: str | None
+) -> tuple[Settings, Debugging]:
+    """The settings that run one replica, in which a person may stand at a line for as long as it takes."""
+    if container or (replicas or 1) > 1:
+        raise CmError(
+            f"{'--container' if container else '--replicas'} does not go with --debug and --pdb",
+            fix="An image has no debugger: run the module itself."
+            if container
+            else "Debug one replica.",
+            exit_code=USAGE,
+        )
+    debugging = asked.begin(settings.command, settings.folder)
+    return dataclasses.replace(
+        settings,
+        replicas=1,
+        scaling=None,
+        timeout_seconds=NO_HURRY_SECONDS,
+        launch=debugging.launch,
+    ), debugging
 
 
 def _scaling(
@@ -173,7 +208,13 @@ def _scaling(
     return Scaling(rules, time_scale or 1.0)
 
 
-async def _serve(project: Project, settings: Settings, panel_port: int, reload: bool) -> None:
+async def _serve(
+    project: Project,
+    settings: Settings,
+    panel_port: int,
+    reload: bool,
+    debugging: Debugging | None,
+) -> None:
     stop = terminal.told_to_stop()
     most = settings.scaling.rules.maximum if settings.scaling else settings.replicas
     foundry = LocalFoundry(settings, _Terminal(most))
@@ -181,11 +222,17 @@ async def _serve(project: Project, settings: Settings, panel_port: int, reload: 
     app = panel_api.create_app(foundry, _show_call, secret=secret)
     runner, panel = await panel_api.serve(app, panel_port)
     try:
-        async with foundry:
+        async with debugging.open() if debugging else contextlib.nullcontext(), foundry:
             foundry.queries.on_call = _show_call
             _show_banner(foundry, panel)
+            if debugging:
+                debugging.show()
             with announced(project.folder, panel, secret, foundry.remove_if_killed):
-                reloading = asyncio.create_task(_reload(foundry, project, stop)) if reload else None
+                reloading = None
+                if reload:
+                    # Whoever stands at a line is not cut off by a change of it.
+                    patience = NO_HURRY_SECONDS if debugging else GRACE_SECONDS
+                    reloading = asyncio.create_task(_reload(foundry, project, stop, patience))
                 await stop.wait()
                 if reloading:
                     reloading.cancel()
@@ -211,11 +258,13 @@ async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
         waiting.cancel()
 
 
-async def _reload(foundry: LocalFoundry, project: Project, stop: asyncio.Event) -> None:
+async def _reload(
+    foundry: LocalFoundry, project: Project, stop: asyncio.Event, patience: float
+) -> None:
     await reload_on_change(
         project,
         stop,
-        foundry.reload,
+        partial(foundry.reload, seconds=patience),
         command=foundry.settings.command,
         at_rest_since=foundry.at_rest_since,
     )

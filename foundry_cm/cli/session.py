@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -16,34 +17,62 @@ from foundry_cm.local.reporter import Reporter
 from foundry_cm.module.project import Project
 
 
-async def ask(panel: str, method: str, path: str, body: bytes | None = None) -> Any:
+async def ask(panel: str, method: str, path: str) -> Any:
     """The JSON answer of the panel.
 
     Raises the `CmError` that the panel reports, and one of its own where it does not answer.
     """
+    [answer] = [value async for value in ask_live(panel, method, path)]
+    return answer
+
+
+async def ask_live(
+    panel: str, method: str, path: str, body: bytes | None = None, accept: str = "application/json"
+) -> AsyncIterator[Any]:
+    """The JSON values of an answer of the panel, one in each line; raises as `ask` does."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
-            session.request(method, panel + path, data=body) as response,
+            session.request(
+                method, panel + path, data=body, headers={"Accept": accept}
+            ) as response,
         ):
-            answer = await response.json()
-    except aiohttp.ClientError as error:
+            # The last line has no end where the answer is one value.
+            async for line in _lines(response.content):
+                value = json.loads(line)
+                if isinstance(value, dict) and "error" in value and value.keys() == {"error"}:
+                    raise _reported(value["error"])
+                yield value
+    except (aiohttp.ClientError, json.JSONDecodeError) as error:
         raise CmError(
             f"The running cm serve does not answer: {error}",
             where=panel,
             fix="Start it again: cm serve",
         ) from None
-    if isinstance(answer, dict) and "error" in answer:
-        told = answer["error"]
-        raise CmError(
-            told["message"],
-            where=told.get("where"),
-            fix=told.get("fix"),
-            code=told["code"],
-            details=told.get("details"),
-            exit_code=told.get("exitCode", FAILURE),
-        )
-    return answer
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of an answer, of any length."""
+    pieces: list[bytes] = []
+    async for piece in content.iter_any():
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
+            yield b"".join([*pieces, line])
+            pieces = []
+        pieces.append(rest)
+    if any(pieces):
+        yield b"".join(pieces)
+
+
+def _reported(told: dict[str, Any]) -> CmError:
+    return CmError(
+        told["message"],
+        where=told.get("where"),
+        fix=told.get("fix"),
+        code=told["code"],
+        details=told.get("details"),
+        exit_code=told.get("exitCode", FAILURE),
+    )
 
 
 class Start:

@@ -83,6 +83,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 def _stopping() -> list[signal.Signals]:
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32":
+    # Who is started by nohup outlives the terminal.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     return numbers

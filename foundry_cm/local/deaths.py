@@ -82,6 +82,12 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
     what = failure.summary
     if "can't fork at interpreter shutdown" in what:
         return f"The SDK starts in an exit hook, where this Python cannot fork: {_START}"
+    if what.rpartition(".")[2].startswith("BdbQuit"):
+        return (
+            "breakpoint() needs a terminal: --pdb gives the module this one, --debug lets an editor "
+            "attach. A handler in the SDK's pool of processes has neither: "
+            "start_compute_module(ConcurrencyType.THREAD_POOL)"
+        )
     if "name '__file__' is not defined" in what:
         return (
             "The SDK starts in an exit hook, and Python has taken __file__ away by then, as it will "

@@ -7,11 +7,13 @@ import hmac
 import json
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
+from foundry_cm.local import live
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry
 from foundry_cm.local.function.payloads import Event, event_too_large
 from foundry_cm.local.function.server import send_json
@@ -99,22 +101,20 @@ def create_app(
     async def invoke(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         try:
-            event = await _event(request, foundry.max_bytes)
-            user = request.query.get("as")
-            result = await foundry.call(name, event, _timeout(request), as_user=user)
+            event, timeout = await _event(request, foundry.max_bytes), _timeout(request)
+            call = partial(foundry.call, name, event, timeout, as_user=request.query.get("as"))
+            if live.is_asked(request):
+                response, outcome = await live.answer(request, call)
+                on_call(name, outcome)
+                return response
+            result = await call()
         except CmError as error:
             on_call(name, error)
             return _failure(error)
         on_call(name, result)
-        about = {
-            "jobId": result.job_id,
-            "replica": result.replica,
-            "milliseconds": round(result.seconds * 1000, 3),
-            "queuedMilliseconds": round(result.queued_seconds * 1000, 3),
-        }
         # The result is a JSON text already, and may be a large one.
-        body = b'{"result": %b, %b' % (result.answer.text, json.dumps(about).encode()[1:])
-        return await send_json(request, body)
+        about = json.dumps(live.about(result)).encode()
+        return await send_json(request, b'{"result": %b, %b' % (result.answer.text, about[1:]))
 
     async def prove(request: web.Request) -> web.StreamResponse:
         return web.Response(text=proof(secret, request.query.get("nonce", "")))

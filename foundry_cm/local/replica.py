@@ -37,7 +37,8 @@ class Launch:
 
     `env` are all its variables. `before` runs before each start and may raise `CmError`; `after` runs
     once the process has ended, and `guard` gets told what does that when nobody else can. `process`
-    finds the module's own process where that is no child of the command: docker's is its daemon's.
+    finds the module's own process where that is no child of the command: docker's is its daemon's. `terminal`:
+    it reads from and writes to the terminal of this process, and its output is not heard here.
     """
 
     command: Sequence[str]
@@ -46,6 +47,7 @@ class Launch:
     after: Callable[[], None] = lambda: None
     guard: Callable[[Guard], None] = lambda _guard: None
     process: Callable[[], int | None] | None = None
+    terminal: bool = False
 
 
 class Replica:
@@ -242,8 +244,8 @@ class Replica:
                 list(self._launch.command),
                 cwd=self._folder,
                 env=dict(self._launch.env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdin=None if self._launch.terminal else subprocess.DEVNULL,
+                stdout=None if self._launch.terminal else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -289,7 +291,10 @@ class Replica:
 
     async def _wait_for_exit(self) -> None:
         process = self._process
-        if process is None or process.stdout is None:
+        if process is None:
+            return
+        if process.stdout is None:
+            await _exit_of(process).wait()
             return
         reader = asyncio.create_task(self._read(process))
         await _exit_of(process).wait()

@@ -182,6 +182,27 @@ def read_result(function: Function | None, body: bytes, chunks: int) -> Any:
     return value
 
 
+def read_items(function: Function | None, body: bytes) -> list[Any] | None:
+    """The items in a piece of a streamed result; None where the piece ends within one.
+
+    A failure is no item, nor is a bare number: `read_result` says of the whole what is wrong with it.
+    """
+    is_text = function is None or function.is_text
+    try:
+        text = body.decode("utf-8")
+        documents = _documents(text)
+    except UnicodeDecodeError:
+        return None
+    except CmError:
+        return [text] if is_text else None
+    accepts = _accepts(function, streamed=True)
+    if any(envelopes.failure(each, accepts) for each in documents):
+        return []
+    if any(isinstance(each, int | float) and not isinstance(each, bool) for each in documents):
+        return [text] if is_text else []
+    return documents
+
+
 def _accepts(function: Function | None, streamed: bool) -> Callable[[Any], bool]:
     """Whether a value may be a result: the whole one, or an item of a stream."""
     if function is None:

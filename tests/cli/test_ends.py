@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.cli.conftest import CM
+from foundry_cm.testing import Foundry
+from tests.cli.conftest import CM, cm, serving
 from tests.conftest import LINUX
 from tests.function.conftest import HEAD, PROCESSES
 
@@ -78,3 +81,37 @@ def _lives(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_server_that_nohup_started_outlives_its_terminal(module: Path) -> None:
+    hangup = signal.Signals["SIGHUP"]
+    before = signal.signal(hangup, signal.SIG_IGN)
+    try:
+        with serving(module) as server:
+            server.process.send_signal(hangup)
+            assert cm(module, "call", "search").returncode == 0
+            assert server.process.poll() is None
+            assert server.stop() < 3
+    finally:
+        signal.signal(hangup, before)
+
+
+def test_start_that_a_person_interrupts_cleans_up_behind_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.py").write_text(
+        HEAD + "open('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    )
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+    def interrupt() -> None:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt), Foundry(tmp_path, [sys.executable, "app.py"]):
+        pass
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import watchfiles
 
+from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.module import watch
+from foundry_cm.module.project import Project
 from foundry_cm.module.watch import Code, changed_files
 from tests.conftest import git
 
@@ -70,3 +72,22 @@ def test_a_system_that_watches_no_more_files_is_looked_at_again_and_again(
 
     monkeypatch.setattr(watch, "awatch", limited)
     assert tmp_path / "app.py" in asyncio.run(asyncio.wait_for(first_change(), 20))
+
+
+def test_a_watch_that_the_system_ends_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        raise OSError("no more files may be open")
+
+    async def watched() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        await reload_on_change(Project.read(tmp_path), stop, lambda _: asyncio.sleep(0))
+
+    monkeypatch.setattr(watch, "awatch", refused)
+    asyncio.run(watched())
+    assert (
+        "A change restarts nothing any more: no more files may be open. Start it again for that"
+        in capsys.readouterr().err
+    )

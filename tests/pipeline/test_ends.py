@@ -184,7 +184,7 @@ def test_changed_and_deleted_files_are_said_once(make: Make) -> None:
 
 BODY = "    rows = batch.to_pylist()\n"
 FAULTS = {
-    "a breakpoint": ("    breakpoint()\n", "BdbQuit: breakpoint() was reached, and this process has no"),
+    "a breakpoint": ("    breakpoint()\n", "NoTerminal: breakpoint() was reached, and this process has no"),
     "a column that is none": ('    batch["txt"]\n', "KeyError: 'Field \"txt\" does not exist"),
     "a wrong call": ("    len(1)\n", "TypeError: object of type 'int' has no len()"),
 }  # fmt: skip

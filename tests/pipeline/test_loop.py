@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -306,6 +307,18 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(glue: Glue, tmp_path: P
     download = glue("pipelines.download").Download(lambda: response, tmp_path / "content")
     assert download.open().read() == content
     assert download.complete().read_bytes() == content
+
+
+def test_a_download_that_nobody_wants_any_more_is_not_tried_again(
+    glue: Glue, tmp_path: Path
+) -> None:
+    response = Response(b"0123456789", [httpx.ReadError("cut") for _ in range(20)])
+    download = glue("pipelines.download").Download(lambda: response, tmp_path / "content")
+    download.available(10)
+    began = time.monotonic()
+    download.close()
+    assert time.monotonic() - began < 3, "it would be tried for 300 s"
+    assert len(response.failures) > 10
 
 
 def test_every_request_has_the_token_that_is_mounted_now(

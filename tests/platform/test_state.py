@@ -43,6 +43,15 @@ STATES = [
     (MediaSet, "items.json", json.dumps({"x": {"rid": "../x", "path": "x", "stamp": 1}})),
     (Stream, "stream.json", json.dumps({"schema": None, "partitions": 10**12, "type": ""})),
     (Stream, "stream.json", "[]"),
+    *(
+        (Stream, "stream.json", json.dumps({"schema": schema}))
+        for schema in (
+            {"fields": ["text"]},
+            {"fields": None},
+            {"fields": [{"name": "text", "schema": "string"}]},
+            {"fields": [], "keyFieldNames": "id"},
+        )
+    ),
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ from foundry_cm.local.addresses import OLDER_PORT, PLATFORM_PORT, RUNTIME_PORT, 
 from foundry_cm.local.function import hints
 from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.fleet import GRACE_SECONDS, Fleet
+from foundry_cm.local.function.heard import Heard, Lines
 from foundry_cm.local.function.jobs import Caller, Job, JobQueue
-from foundry_cm.local.function.payloads import Answer, Event, event_too_large
+from foundry_cm.local.function.payloads import Answer, CallResult, Event, event_too_large
 from foundry_cm.local.function.platform import platform_of
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.function.settings import Settings, check_mode
@@ -42,22 +42,6 @@ __all__ = ["GRACE_SECONDS", "CallResult", "LocalFoundry", "Settings", "check_mod
 DECLARE_SECONDS = 1.0
 # What the TypeScript SDK prints when it gets a job that it will never answer.
 _NO_LISTENER = "No listener for query type: "
-
-
-@dataclass(frozen=True)
-class CallResult:
-    """The answer to a call; times in seconds, as seen by the local Foundry."""
-
-    answer: Answer
-    job_id: str
-    replica: int
-    seconds: float
-    queued_seconds: float
-
-    @property
-    def value(self) -> Any:
-        """The result as a JSON value."""
-        return self.answer.value
 
 
 class LocalFoundry:
@@ -86,6 +70,7 @@ class LocalFoundry:
         self._changed = asyncio.Condition()
         self._settled = time.time()
         self._watch: asyncio.Task[None] | None = None
+        self._heard = Lines(self.jobs)
 
     @property
     def functions(self) -> dict[str, Function]:
@@ -280,11 +265,19 @@ class LocalFoundry:
         return False
 
     async def call(
-        self, name: str, event: Any, timeout: float | None = None, *, as_user: str | None = None
+        self,
+        name: str,
+        event: Any,
+        timeout: float | None = None,
+        heard: Heard | None = None,
+        *,
+        as_user: str | None = None,
     ) -> CallResult:
         """Call a function as Foundry would; the event is a JSON value, or an `Event`.
 
-        With `as_user` the job names that user, and has a token that the local platform takes. Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
+        With `as_user` the job names that user, and has a token that the local platform takes. `heard` is
+        told of the call while it runs: of the items of a streamed result, and of its log.
+        Raises `CmError`: `UnknownFunction` and the refusals of the event (usage), and `ModuleDied`,
         `HandlerFailed`, `InvalidResult`, `ResultTooLarge`, `TimedOut` (failure).
         """
         limit = self.settings.timeout_seconds if timeout is None else timeout
@@ -296,10 +289,13 @@ class LocalFoundry:
         function = self.declarations.find(name)
         await event.check(function)
         caller = Caller(as_user, self.tokens.of_user(as_user)) if as_user else Caller()
-        job = self.jobs.submit(name, event.text, caller)
-        await self._answered(job, limit, limit - (time.perf_counter() - began))
-        posted = job.answer.result()
-        ended = time.perf_counter()
+        listener = heard.listener(function) if heard else None
+        job = self.jobs.submit(name, event.text, caller, listener)
+        with self._heard.of(job):
+            await self._answered(job, limit, limit - (time.perf_counter() - began))
+            posted = job.answer.result()
+            ended = time.perf_counter()
+            await self._heard.late_lines(job)
         started = job.started_at or ended
         try:
             answer = await Answer.read(function, posted)
@@ -356,6 +352,7 @@ class LocalFoundry:
     def printed(self, replica: int, texts: Sequence[str]) -> None:
         """A replica printed lines, which may say that it will never answer a call."""
         self.reporter.printed(replica, texts)
+        self._heard.printed(replica, texts)
         names = {text.partition(_NO_LISTENER)[2].strip() for text in texts if _NO_LISTENER in text}
         for job in self.jobs.held(replica) if names else ():
             if job.function in names:

@@ -38,6 +38,14 @@ class Caller:
     token: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True)
+class Listener:
+    """What a caller hears of while a call runs: each piece of a streamed result, and what is printed."""
+
+    piece: Callable[[bytes], None] = lambda _piece: None
+    line: Callable[[str], None] | None = None
+
+
 @dataclass
 class Job:
     """One call on its way: queued, held by a replica, then answered through `answer`."""
@@ -54,6 +62,7 @@ class Job:
     queued_at: float = field(default_factory=time.perf_counter)
     started_at: float | None = None
     interrupted: bool = False
+    listener: Listener = field(default_factory=Listener)
 
     def fail(self, error: CmError) -> None:
         """Answer the caller with an error, unless the job is answered already."""
@@ -115,9 +124,15 @@ class JobQueue:
         """The jobs that a replica has fetched and not answered, oldest first."""
         return [job for job in self._held.values() if job.replica == replica]
 
-    def submit(self, function: str, query: bytes, caller: Caller = Caller()) -> Job:
+    def submit(
+        self,
+        function: str,
+        query: bytes,
+        caller: Caller = Caller(),
+        listener: Listener | None = None,
+    ) -> Job:
         """Queue a call; its answer arrives in `job.answer`."""
-        job = Job(function, query, caller)
+        job = Job(function, query, caller, listener=listener or Listener())
         self._queued.append(job)
         self._hand_out()
         return job
@@ -178,6 +193,12 @@ class JobQueue:
         """Note that the upload of a result broke off; the SDK posts again."""
         if job_id in self._held:
             self._held[job_id].interrupted = True
+
+    def arrive(self, job_id: str, piece: bytes) -> None:
+        """Take a piece of a streamed result; what is posted again after a break is not told again."""
+        job = self._held.get(job_id)
+        if job and not job.interrupted and not job.answer.done():
+            job.listener.piece(piece)
 
     def finish(self, job_id: str, answer: Posted | CmError) -> None:
         """Take the result that a replica posted for a job; the first one counts."""

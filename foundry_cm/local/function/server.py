@@ -78,7 +78,9 @@ def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:
         if not runtime.jobs.knows(job_id, replica):
             raise web.HTTPNotFound(text=f"There is no job {job_id}.")
         try:
-            posted = await _read(request, runtime.max_bytes)
+            posted = await _read(
+                request, runtime.max_bytes, lambda piece: runtime.jobs.arrive(job_id, piece)
+            )
         except BaseException:
             runtime.jobs.interrupt(job_id)
             raise
@@ -124,18 +126,26 @@ async def send_json(request: web.Request, body: bytes) -> web.StreamResponse:
     return response
 
 
-async def _read(request: web.Request, max_bytes: int) -> Posted | None:
-    """The whole result, or None where it is over the limit (it is read to its end all the same)."""
+async def _read(
+    request: web.Request, max_bytes: int, on_chunk: Callable[[bytes], None]
+) -> Posted | None:
+    """The whole result, or None where it is over the limit (it is read to its end all the same).
+
+    `on_chunk` hears of each chunk of a streamed one as it arrives.
+    """
+    streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     body = bytearray()
-    fits, chunks, in_chunk = True, 0, False
+    fits, chunks, in_chunk, told = True, 0, False, 0
     async for part, ends_chunk in request.content.iter_chunks():
         fits = fits and len(body) + len(part) <= max_bytes
         in_chunk = in_chunk or bool(part)
-        if ends_chunk and in_chunk:
-            chunks, in_chunk = chunks + 1, False
         if fits:
             body += part
-    streamed = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+        if ends_chunk and in_chunk:
+            chunks, in_chunk = chunks + 1, False
+            if streamed and fits:
+                on_chunk(bytes(body[told:]))
+                told = len(body)
     return Posted(bytes(body), max(chunks, 1) if streamed else 0) if fits else None
 
 

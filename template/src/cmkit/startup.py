@@ -1,28 +1,45 @@
 """What every module does first: it sets up its log, loads its assets, and looks for a second cmkit."""
 
 import logging
+import os
 import sys
 import time
+from bdb import BdbQuit
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from compute_modules import startup as sdk
+
+from .logs import set_up
 
 # The folder of app.py: src/ on a laptop, /app in the image.
 SRC = Path(__file__).resolve().parent.parent
 # Foundry's static inference imports every file at build time to read the types of functions.
 INFERENCE = sdk.DISABLE_STARTUP
 # It prints them to standard output, so logs keep out of there.
-logging.basicConfig(
-    level=logging.INFO,
-    format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    stream=sys.stderr if INFERENCE else sys.stdout,
-)
+set_up(stream=sys.stderr if INFERENCE else sys.stdout)
 log = logging.getLogger(__name__)
 
 Asset = TypeVar("Asset")
+
+
+class NoTerminal(BdbQuit):
+    """A breakpoint() where nobody can type: it is no fault of the event or the row at hand."""
+
+
+def _no_terminal(*_args: object, **_options: object) -> NoReturn:
+    raise NoTerminal(
+        "breakpoint() was reached, and this process has no terminal. On a laptop, cm serve and cm run "
+        "give it one with --pdb, and let an editor attach with --debug"
+    )
+
+
+# A debugger that is attached has a hook of its own.
+_own = sys.breakpointhook is not sys.__breakpointhook__ or "PYTHONBREAKPOINT" in os.environ
+if not (_own or sys.stdin and sys.stdin.isatty()):
+    sys.breakpointhook = _no_terminal
 
 
 def load(loader: Callable[[], Asset]) -> Asset:

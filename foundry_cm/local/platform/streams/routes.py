@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from foundry_cm.local.platform.errors import ApiError
 from foundry_cm.local.platform.registry import REGISTRY
 from foundry_cm.local.platform.requests import json_body, preview
 from foundry_cm.local.platform.resources import DEFAULT_BRANCH
-from foundry_cm.local.platform.streams.store import Stream
+from foundry_cm.local.platform.streams.store import Stream, StreamSchema
 
 STREAMS = "/api/v2/streams/datasets/{dataset}/streams"
 
@@ -81,7 +82,10 @@ def _created(stream: Stream, body: dict[str, Any]) -> web.Response:
     if not stream.resource.writable:
         raise stream.denied("CreateStreamPermissionDenied")
     schema = body.get("schema") or {}
-    names = [each.get("name") for each in schema.get("fields", [])]
+    try:
+        names = [each.name for each in msgspec.convert(schema, StreamSchema).fields]
+    except msgspec.ValidationError as error:
+        raise ApiError("InvalidSchema", errorType="FIELDS", message=str(error)) from None
     if not names or len(set(names)) != len(names):
         raise ApiError("InvalidSchema", errorType="FIELDS", message="fields need distinct names")
     kind = body.get("streamType") or "LOW_LATENCY"

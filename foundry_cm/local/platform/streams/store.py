@@ -61,12 +61,40 @@ class _Index:
     end: int = 0
 
 
+class _DataType(msgspec.Struct):
+    """The type of a field; more may be said of it."""
+
+    type: str = ""
+
+
+class _FieldSchema(msgspec.Struct):
+    dataType: _DataType  # noqa: N815  (the platform's name)
+    nullable: bool = True
+
+
+class _Field(msgspec.Struct):
+    name: str
+    schema: _FieldSchema
+
+
+class StreamSchema(msgspec.Struct):
+    """What this store reads of the schema of a stream."""
+
+    fields: list[_Field]
+    keyFieldNames: list[str] | None = None  # noqa: N815
+
+
 class _State(msgspec.Struct):
     """What is kept of a stream."""
 
     schema: dict[str, Any] | None = None
     partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     type: str = "LOW_LATENCY"
+
+    def __post_init__(self) -> None:
+        # Kept whole, and read in parts: those are of their types.
+        if self.schema is not None:
+            msgspec.convert(self.schema, StreamSchema)
 
 
 class Stream:

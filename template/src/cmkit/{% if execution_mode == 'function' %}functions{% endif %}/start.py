@@ -13,7 +13,7 @@ from compute_modules import startup as sdk
 from compute_modules.annotations import function
 from compute_modules.function_registry.function_registry import REGISTERED_FUNCTIONS, STREAMING
 
-from ..startup import warn_of_another_cmkit
+from ..startup import NoTerminal, warn_of_another_cmkit
 from .client import Client, stop
 from .files import forgotten
 from .results import to_json
@@ -57,7 +57,7 @@ def _guarded(name: str, handler: Callable[..., Any], streaming: bool) -> Callabl
     """The handler with results as plain JSON values, and failures without internals."""
 
     def failure(error: BaseException, job_id: str) -> dict[str, str]:
-        if isinstance(error, CallerError):
+        if isinstance(error, CallerError | NoTerminal):
             log.info("%s refused job %s: %s", name, job_id, error)
             return {"exception": str(error)}
         log.error("%s failed on job %s", name, job_id, exc_info=error)

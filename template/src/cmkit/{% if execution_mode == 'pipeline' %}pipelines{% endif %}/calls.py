@@ -1,6 +1,8 @@
 """Calls to Foundry that are tried again where that can help."""
 
 import logging
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,7 @@ from foundry_sdk._errors.palantir_qos_exception import QoSRetryHint
 from .ends import STOPPING, reason_of
 
 WAIT_SECONDS = 30.0
+LOOK_SECONDS = 0.2
 RETRIED = (401, 429, 500, 502, 503, 504)
 GROWING = tenacity.wait_exponential(multiplier=0.2, max=WAIT_SECONDS) + tenacity.wait_random(0, 1)
 log = logging.getLogger(__name__)
@@ -24,13 +27,28 @@ def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     It helps when the platform asks for patience (429, 503), fails, is out of reach, or no longer
     knows the token. A call that was cut off may have happened, so calls must bear a repetition.
     """
+    return call_until(STOPPING, function, *args, **options)
+
+
+def call_until(
+    given_up: threading.Event, function: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
+    """As `call`, but not again once `given_up` is set."""
+
+    def sleep(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not given_up.is_set() and (left := end - time.monotonic()) > 0:
+            if STOPPING.wait(min(left, LOOK_SECONDS)):
+                return
+
     trying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_helps),
         stop=tenacity.stop_after_attempt(12)
         | tenacity.stop_after_delay(300)
-        | tenacity.stop_when_event_set(STOPPING),
+        | tenacity.stop_when_event_set(STOPPING)
+        | tenacity.stop_when_event_set(given_up),
         wait=_pause,
-        sleep=tenacity.sleep_using_event(STOPPING),
+        sleep=sleep,
         before_sleep=_log_retry,
         reraise=True,
     )

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from .calls import call
+from .calls import call_until
 from .ends import DownloadFailed, reason_of
 
 BLOCK_BYTES = 1 << 18
+CLOSE_SECONDS = 5.0
 
 
 class Download:
@@ -31,7 +32,7 @@ class Download:
         self._fetch = fetch
         self._size = 0
         self._ended = False
-        self._cancelled = False
+        self._closed = threading.Event()
         self._failure: BaseException | None = None
         self._more = threading.Condition()
         path.touch()
@@ -48,9 +49,9 @@ class Download:
         return self.path
 
     def close(self) -> None:
-        """Stop fetching."""
-        self._cancelled = True
-        self._thread.join()
+        """Stop fetching; a request that nobody answers ends by itself, later."""
+        self._closed.set()
+        self._thread.join(CLOSE_SECONDS)
 
     def available(self, size: int) -> int:
         """Wait until so much has arrived, or everything.
@@ -67,7 +68,7 @@ class Download:
     def _run(self) -> None:
         try:
             with self.path.open("wb") as file:
-                call(self._receive, file)
+                call_until(self._closed, self._receive, file)
         except BaseException as error:
             self._failure = error
         with self._more:
@@ -78,7 +79,7 @@ class Download:
         skip = self._size
         with self._fetch() as response:
             for block in response.iter_bytes(BLOCK_BYTES):
-                if self._cancelled:
+                if self._closed.is_set():
                     return
                 part = block[skip:]
                 skip = max(0, skip - len(block))

@@ -45,11 +45,9 @@ def one_message() -> Iterator[None]:
         sys.exit(1)
     except EndError as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except BdbQuit:
-        sys.exit(
-            "BdbQuit: breakpoint() was reached, and this process has no terminal. No row counts as "
-            "read for it: take it out, and the module goes on where it was"
-        )
+    except BdbQuit as error:
+        why = str(error) or "pdb was left"
+        sys.exit(f"{type(error).__name__}: {why}. No row counts as read for it")
     except (DownloadFailed, foundry_sdk.PalantirException, httpx.HTTPError) as error:
         if not STOPPING.is_set():
             sys.exit(reason_of(error))
