@@ -11,8 +11,10 @@ from typing import Any, cast
 import yaml
 from jinja2 import Environment, meta, nodes
 
-from foundry_cm.local import panel
-from foundry_cm.local.function import foundry, server
+from foundry_cm.local.function import server
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.panel.functions import functions_app
+from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
 
@@ -162,10 +164,11 @@ def routes_table() -> str:
     tokens.share()
     with TemporaryDirectory() as folder:
         # The routes are known before there is anything to serve.
+        nothing = LocalFoundry(Settings(command=[], folder=Path(folder)))
         apps = [
             server.create_app(cast(server.Runtime, None)),
             create_platform(Path(folder), [], access=tokens),
-            panel.create_app(cast(foundry.LocalFoundry, None)),
+            functions_app(nothing, Recorder(Path(folder))),
         ]
     found: dict[str, set[str]] = defaultdict(set)
     for app in apps:
