@@ -128,7 +128,12 @@ def write(page: Page, text: str) -> None:
 def run(page: Page, ends: str = "OK") -> None:
     """Run the function by its key, and wait until it has ended."""
     page.keyboard.press("Control+Enter")
-    expect(page.locator(".result .badge")).to_have_text(ends)
+    try:
+        expect(page.locator(".result .badge")).to_have_text(ends)
+    except AssertionError as error:
+        # What the page says of the call tells more than that it is not what was expected.
+        error.add_note(page.locator(".result").inner_text())
+        raise
 
 
 def view(page: Page, name: str) -> None:
