@@ -3,7 +3,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline soak maps docs-checks check-corpus check-mutants picture release-check clean
+.PHONY: demo test test-fast test-lowest fuzz lint bench bench-models bench-pipeline bench-panel soak maps docs-checks check-corpus check-mutants picture screenshots release-check clean
 
 demo: .venv/ready
 	$(RUN) tests.demo
@@ -39,6 +39,10 @@ bench: .venv/ready
 bench-pipeline: .venv/ready
 	$(RUN) tests.pipeline.bench
 
+# The time of a keystroke in a full page; needs chromium.
+bench-panel: .venv/ready
+	$(RUN) tests.panel.bench
+
 # 100,000 calls and 200 kills; CALLS and KILLS choose other numbers.
 soak: .venv/ready
 	$(RUN) tests.soak
@@ -72,6 +76,10 @@ check-mutants: .venv/ready
 
 picture: .venv/ready
 	$(RUN) docs.session
+
+# The states of the query panel, looked at after a change of the page; needs chromium.
+screenshots: .venv/ready
+	$(RUN) docs.screenshots
 
 release-check: .venv/ready
 	$(RUN) hooks.release $(TAG)

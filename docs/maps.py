@@ -12,8 +12,10 @@ import yaml
 from aiohttp import web
 from jinja2 import Environment, meta, nodes
 
-from foundry_cm.local import panel
-from foundry_cm.local.function import foundry, server
+from foundry_cm.local.function import server
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.panel.functions import functions_app
+from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.local.platform.app import create_platform
 from foundry_cm.local.platform.queries import routes as queries
@@ -166,11 +168,12 @@ def routes_table() -> str:
     called.add_routes(queries.routes())
     with TemporaryDirectory() as folder:
         # The routes are known before there is anything to serve.
+        nothing = LocalFoundry(Settings(command=[], folder=Path(folder)))
         apps = [
             server.create_app(cast(server.Runtime, None)),
             create_platform(Path(folder), [], access=tokens),
             called,
-            panel.create_app(cast(foundry.LocalFoundry, None)),
+            functions_app(nothing, Recorder(Path(folder))),
         ]
     found: dict[str, set[str]] = defaultdict(set)
     for app in apps:

@@ -23,7 +23,7 @@ import psutil
 
 from foundry_cm.cli.console import say
 from foundry_cm.errors import CmError
-from foundry_cm.local.panel import PROOF_PATH, proof
+from foundry_cm.local.panel.access import PROOF_PATH, proof
 from foundry_cm.local.site import LOOPBACK
 from foundry_cm.module.files import check_no_link, make_ignored, remove_ignored, replace_text
 

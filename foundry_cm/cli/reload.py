@@ -29,11 +29,13 @@ async def reload_on_change(
     at_rest_since: Callable[[], float | None] = lambda: 0.0,
     besides: Sequence[str] = (),
     goes_on: str = "goes on answering",
+    on_refused: Callable[[CmError], None] = lambda _error: None,
 ) -> None:
     """Call `restart` with what changed, until `stop` is set; the folders `besides` do not count.
 
     `at_rest_since` says since when the module neither starts nor works: only then does a file count
     that is no code. A file that cannot be parsed, and a start that fails, are shown; the watch goes on.
+    `on_refused` hears of such a file.
     """
     try:
         await _reload_on_change(
@@ -44,6 +46,7 @@ async def reload_on_change(
             at_rest_since=at_rest_since,
             besides=besides,
             goes_on=goes_on,
+            on_refused=on_refused,
         )
     except OSError as error:
         # Without a word the person would go on to save, and to wonder.
@@ -60,6 +63,7 @@ async def _reload_on_change(
     at_rest_since: Callable[[], float | None],
     besides: Sequence[str],
     goes_on: str,
+    on_refused: Callable[[CmError], None],
 ) -> None:
     skipped = [project.folder / name for name in besides]
     code = await asyncio.to_thread(Code, project.folder, project.watched, command)
@@ -75,6 +79,7 @@ async def _reload_on_change(
             check_syntax(files)
         except CmError as error:
             show_error(error)
+            on_refused(error)
             say(f"The version before this change {goes_on}.")
             continue
         say(f"{names} changed: restarting the module", "cyan")

@@ -18,10 +18,12 @@ from foundry_cm.cli import terminal
 from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
 from foundry_cm.cli.debug import Asked, Debug, Debugging, DebugPort, Pdb, Wait
 from foundry_cm.cli.options import Command, Env, Folder, Record, Remote
+from foundry_cm.cli.panel import PANEL_PORT, Watched
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.addresses import PLATFORM_PORT
+from foundry_cm.local.reporter import Several
 from foundry_cm.module.project import Project
 from foundry_cm.module.resources import FILE as RESOURCES
 
@@ -71,6 +73,14 @@ def run(
             help=f"Port of the platform. Default: {PLATFORM_PORT}, or the next free one.",
         ),
     ] = None,
+    panel_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"With --follow: port of the query panel. Default: {PANEL_PORT}, or a free one.",
+        ),
+    ] = None,
     format: Annotated[
         Literal["text", "json"], typer.Option(help="How the summary is printed.")
     ] = "text",
@@ -116,8 +126,10 @@ def run(
             code="MissingExtra",
             exit_code=USAGE,
         )
-    pipeline = LocalPipeline(settings, terminal.Output())
-    asyncio.run(_run(pipeline, project, follow, debugging))
+    watched = Watched(project.folder) if follow else None
+    output = terminal.Output()
+    pipeline = LocalPipeline(settings, Several(output, watched.recorder) if watched else output)
+    asyncio.run(_run(pipeline, project, watched, panel_port, debugging))
     again = " ".join(["cm run", *(["--", shlex.join(command)] if command else [])])
     _show(pipeline, project.folder, format, again)
 
@@ -135,21 +147,41 @@ def _progress(shown: bool) -> Progress:
 
 
 async def _run(
-    pipeline: LocalPipeline, project: Project, follow: bool, debugging: Debugging | None
+    pipeline: LocalPipeline,
+    project: Project,
+    watched: Watched | None,
+    panel_port: int | None,
+    debugging: Debugging | None,
 ) -> None:
     stop = terminal.told_to_stop()
-    async with debugging.open() if debugging else contextlib.nullcontext(), pipeline:
-        _show_banner(pipeline)
+    async with (
+        debugging.open() if debugging else contextlib.nullcontext(),
+        _panel(pipeline, watched, panel_port) as panel,
+        pipeline,
+    ):
+        _show_banner(pipeline, panel)
         if debugging:
             debugging.show()
         with _progress(shown=not debugging) as progress:
-            ends = [stop.wait(), _ends(pipeline, silent=follow or bool(debugging))]
-            ends.append(_follow(pipeline, project, stop) if follow else pipeline.idle())
+            ends = [stop.wait(), _ends(pipeline, silent=bool(watched or debugging))]
+            ends.append(_follow(pipeline, project, stop, watched) if watched else pipeline.idle())
             # It looks at the size of every input file, so only where somebody sees the bar.
             if not progress.disable:
                 ends.append(_show_progress(pipeline, progress))
             await _first(ends)
         await _finish(pipeline, stop)
+
+
+def _panel(
+    pipeline: LocalPipeline, watched: Watched | None, port: int | None
+) -> contextlib.AbstractAsyncContextManager[str | None]:
+    """The panel where the run goes on until Ctrl-C, else nothing."""
+    if watched is None:
+        return contextlib.nullcontext()
+    from foundry_cm.local.panel.pipelines import pipeline_app
+
+    app = pipeline_app(pipeline, watched.recorder, findings=watched.findings)
+    return watched.panel(app, port)
 
 
 async def _finish(pipeline: LocalPipeline, stop: asyncio.Event) -> None:
@@ -204,7 +236,9 @@ async def _ends(pipeline: LocalPipeline, *, silent: bool) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _follow(pipeline: LocalPipeline, project: Project, stop: asyncio.Event) -> None:
+async def _follow(
+    pipeline: LocalPipeline, project: Project, stop: asyncio.Event, watched: Watched
+) -> None:
     async def restart(why: str) -> None:
         if RESOURCES.name in why:
             say(f"The platform has the inputs and outputs of {RESOURCES} from the next cm run on.")
@@ -214,10 +248,11 @@ async def _follow(pipeline: LocalPipeline, project: Project, stop: asyncio.Event
     await reload_on_change(
         project,
         stop,
-        restart,
+        watched.told(restart),
         command=pipeline.settings.command,
         besides=folders,
         goes_on="goes on",
+        on_refused=watched.recorder.refuses,
     )
 
 
@@ -231,9 +266,11 @@ async def _show_progress(pipeline: LocalPipeline, progress: Progress) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _show_banner(pipeline: LocalPipeline) -> None:
+def _show_banner(pipeline: LocalPipeline, panel: str | None) -> None:
     label("cm run  ", shlex.join(pipeline.settings.command))
     say(f"  platform  https://{pipeline.address}")
+    if panel:
+        say(f"  panel     {panel}")
     show_remote(pipeline.settings.remote)
 
 

@@ -20,14 +20,15 @@ from foundry_cm.cli.container import in_container
 from foundry_cm.cli.debug import Asked, Debug, Debugging, DebugPort, Pdb, Wait
 from foundry_cm.cli.note import announced
 from foundry_cm.cli.options import Command, Engine, Env, Folder, Port, Record, Remote, finite
+from foundry_cm.cli.panel import PANEL_PORT, Watched
 from foundry_cm.cli.reload import reload_on_change
 from foundry_cm.cli.remote import remote_inputs, show_remote
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local import panel as panel_api
-from foundry_cm.local.addresses import free_port
 from foundry_cm.local.debugger import NO_HURRY_SECONDS
 from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
+from foundry_cm.local.panel.functions import functions_app
+from foundry_cm.local.reporter import Several
 from foundry_cm.module.functions import Function
 from foundry_cm.module.project import Project
 from foundry_cm.module.scaler import Override, Rules
@@ -35,7 +36,6 @@ from foundry_cm.module.scaler import Override, Rules
 if TYPE_CHECKING:
     from foundry_cm.local.platform.registry import Registry
 
-PANEL_PORT = 8947
 SHOWN_ITEMS = 5
 
 
@@ -163,8 +163,7 @@ def serve(
     if container:
         settings = in_container(settings, container, engine)
         reload = False
-    wanted_panel = free_port(PANEL_PORT) if panel_port is None else panel_port
-    asyncio.run(_serve(project, settings, wanted_panel, reload, debugging))
+    asyncio.run(_serve(project, settings, panel_port, reload, debugging))
 
 
 def _debugged(
@@ -211,34 +210,34 @@ def _scaling(
 async def _serve(
     project: Project,
     settings: Settings,
-    panel_port: int,
+    panel_port: int | None,
     reload: bool,
     debugging: Debugging | None,
 ) -> None:
     stop = terminal.told_to_stop()
+    watched = Watched(project.folder)
     most = settings.scaling.rules.maximum if settings.scaling else settings.replicas
-    foundry = LocalFoundry(settings, _Terminal(most))
+    foundry = LocalFoundry(settings, Several(_Terminal(most), watched.recorder))
     secret = secrets.token_urlsafe(24)
-    app = panel_api.create_app(foundry, _show_call, secret=secret)
-    runner, panel = await panel_api.serve(app, panel_port)
-    try:
-        async with debugging.open() if debugging else contextlib.nullcontext(), foundry:
-            foundry.queries.on_call = _show_call
-            _show_banner(foundry, panel)
-            if debugging:
-                debugging.show()
-            with announced(project.folder, panel, secret, foundry.remove_if_killed):
-                reloading = None
-                if reload:
-                    # Whoever stands at a line is not cut off by a change of it.
-                    patience = NO_HURRY_SECONDS if debugging else GRACE_SECONDS
-                    reloading = asyncio.create_task(_reload(foundry, project, stop, patience))
-                await stop.wait()
-                if reloading:
-                    reloading.cancel()
-                await _drain(foundry, stop)
-    finally:
-        await runner.cleanup()
+    app = functions_app(
+        foundry, watched.recorder, _show_call, findings=watched.findings, secret=secret
+    )
+    debugger = debugging.open() if debugging else contextlib.nullcontext()
+    async with watched.panel(app, panel_port) as panel, debugger, foundry:
+        foundry.queries.on_call = _show_call
+        _show_banner(foundry, panel)
+        if debugging:
+            debugging.show()
+        with announced(project.folder, panel, secret, foundry.remove_if_killed):
+            reloading = None
+            if reload:
+                # Whoever stands at a line is not cut off by a change of it.
+                patience = NO_HURRY_SECONDS if debugging else GRACE_SECONDS
+                reloading = asyncio.create_task(_reload(foundry, project, stop, watched, patience))
+            await stop.wait()
+            if reloading:
+                reloading.cancel()
+            await _drain(foundry, stop)
 
 
 async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
@@ -259,12 +258,13 @@ async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
 
 
 async def _reload(
-    foundry: LocalFoundry, project: Project, stop: asyncio.Event, patience: float
+    foundry: LocalFoundry, project: Project, stop: asyncio.Event, watched: Watched, patience: float
 ) -> None:
     await reload_on_change(
         project,
         stop,
-        partial(foundry.reload, seconds=patience),
+        watched.told(partial(foundry.reload, seconds=patience)),
+        on_refused=watched.recorder.refuses,
         command=foundry.settings.command,
         at_rest_since=foundry.at_rest_since,
     )
@@ -279,7 +279,7 @@ def _show_banner(foundry: LocalFoundry, panel: str) -> None:
         count += f", scaled {scale:g} times as fast as by Foundry" if scale != 1 else ""
     label("cm serve  ", shlex.join(settings.command))
     say(f"  runtime  https://{foundry.address}  {count}, concurrency {settings.concurrency}")
-    say(f"  panel    {panel}/api/functions")
+    say(f"  panel    {panel}")
     # A container knows this machine by another name.
     address = f"localhost:{foundry.platform.rpartition(':')[2]}"
     say(

@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import CmError
-from foundry_cm.local.function.foundry import CallResult
 from foundry_cm.local.function.heard import Heard
+from foundry_cm.local.function.results import CallResult
 
 CONTENT_TYPE = "application/x-ndjson"
 

@@ -36,9 +36,9 @@ class Launch:
     """How a replica's process is started: the command, and what surrounds it (a container needs it).
 
     `env` are all its variables. `before` runs before each start and may raise `CmError`; `after` runs
-    once the process has ended, and `guard` gets told what does that when nobody else can. `process`
-    finds the module's own process where that is no child of the command: docker's is its daemon's. `terminal`:
-    it reads from and writes to the terminal of this process, and its output is not heard here.
+    once the process has ended, and `guard` gets told what does that when nobody else can. `terminal`:
+    it reads from and writes to the terminal of this process, and its output is not heard here. `process`
+    finds the module's own process where that is no child of the command: docker's is its daemon's.
     """
 
     command: Sequence[str]

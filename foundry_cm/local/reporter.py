@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foundry_cm.errors import CmError
 
@@ -45,6 +45,26 @@ class Reporter:
 
     def noted(self, text: str) -> None:
         """The local Foundry saw something that the module's owner may want to know."""
+
+
+class Several(Reporter):
+    """Tells several others."""
+
+    def __init__(self, *others: Reporter) -> None:
+        for name in _HEARD:
+            setattr(self, name, _each([getattr(other, name) for other in others]))
+
+
+def _each(told: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def tell(*what: Any) -> None:
+        for each in told:
+            each(*what)
+
+    return tell
+
+
+# All that a reporter hears of; lines come together.
+_HEARD = [name for name in vars(Reporter) if not name.startswith("_") and name != "line"]
 
 
 class Listening(Reporter):

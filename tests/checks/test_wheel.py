@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from copier import run_copy
@@ -35,6 +36,7 @@ def test_installed_tool_finds_an_edit_without_template_git_or_network(tmp_path: 
     assert built.returncode == 0, built.stderr
     shutil.rmtree(template)
     [wheel] = tmp_path.glob("*.whl")
+    assert "foundry_cm/local/page/index.html" in ZipFile(wheel).namelist()
     python = interpreter(f"{sys.version_info.major}.{sys.version_info.minor}", str(wheel))
 
     def check() -> tuple[int, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from foundry_cm.cli.call import _percentile
 from foundry_cm.testing import CallFailed, Foundry
 from tests.cli.conftest import CM, Server, cm
 from tests.function.conftest import HEAD, THREADS
@@ -128,12 +127,6 @@ def test_call_that_is_repeated_tells_its_times_and_the_last_result(server: Serve
     assert done.stderr.count("error: ValueError: odd") == 1
     assert "fail was called 3 times, 3 failed" in done.stderr
     assert done.stdout == ""
-
-
-def test_percentile_is_one_of_the_values() -> None:
-    values = [float(number) for number in range(100, 0, -1)]
-    assert (_percentile(values, 0.5), _percentile(values, 0.95)) == (50, 95)
-    assert _percentile([7.0], 0.95) == 7
 
 
 @pytest.mark.parametrize(

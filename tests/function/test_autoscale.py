@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from foundry_cm.cli import app as cm
 from foundry_cm.errors import CmError
-from foundry_cm.local import panel
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
+from foundry_cm.local.panel.functions import functions_app
+from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.module.scaler import Rules
 
 WAITS = """
@@ -64,7 +65,9 @@ async def load_and_rest(foundry: LocalFoundry) -> None:
         await foundry.ready()
         while foundry.fleet.counts[-1].ready < 3:
             await asyncio.gather(*(foundry.call("wait", {"seconds": 0.1}) for _ in range(6)))
-        async with TestClient(TestServer(panel.create_app(foundry))) as client:
+        async with TestClient(
+            TestServer(functions_app(foundry, Recorder(foundry.settings.folder)))
+        ) as client:
             await until(foundry, 0)
             host = {"Host": f"localhost:{client.server.port}"}
             status = await (await client.get("/api/status", headers=host)).json()

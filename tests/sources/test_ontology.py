@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from foundry_cm.cli.serve import _show_banner
-from foundry_cm.local import panel
+from foundry_cm.local.panel.access import serve
+from foundry_cm.local.panel.functions import functions_app
+from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
 from tests.cli.conftest import cm
@@ -141,7 +143,8 @@ def test_nothing_of_objects_or_tokens_is_printed(
 
 async def data_of(foundry: Foundry) -> object:
     """The Ontology as the panel of `cm serve` tells of it."""
-    runner, address = await panel.serve(panel.create_app(foundry.local), 0)
+    recorder = Recorder(foundry.local.settings.folder)
+    runner, address = await serve(functions_app(foundry.local, recorder), 0)
     async with aiohttp.ClientSession() as session, session.get(f"{address}/api/data") as answer:
         found = await answer.json()
     await runner.cleanup()

@@ -16,8 +16,9 @@ from foundry_cm.local.function.declared import Declared, no_listener
 from foundry_cm.local.function.fleet import GRACE_SECONDS, Fleet
 from foundry_cm.local.function.heard import Heard, Lines
 from foundry_cm.local.function.jobs import Caller, Job, JobQueue
-from foundry_cm.local.function.payloads import Answer, CallResult, Event, event_too_large
+from foundry_cm.local.function.payloads import Answer, Event, event_too_large
 from foundry_cm.local.function.platform import platform_of
+from foundry_cm.local.function.results import CallResult
 from foundry_cm.local.function.server import create_app
 from foundry_cm.local.function.settings import Settings, check_mode
 from foundry_cm.local.function.workers import watch_workers
@@ -291,23 +292,18 @@ class LocalFoundry:
         caller = Caller(as_user, self.tokens.of_user(as_user)) if as_user else Caller()
         listener = heard.listener(function) if heard else None
         job = self.jobs.submit(name, event.text, caller, listener)
+        if heard:
+            heard.job(job)
         with self._heard.of(job):
             await self._answered(job, limit, limit - (time.perf_counter() - began))
             posted = job.answer.result()
             ended = time.perf_counter()
             await self._heard.late_lines(job)
-        started = job.started_at or ended
         try:
             answer = await Answer.read(function, posted)
         except CmError as error:
             raise hints.of_failure(error, name, function, self._program) from None
-        return CallResult(
-            answer=answer,
-            job_id=job.id,
-            replica=job.replica or 0,
-            seconds=ended - started,
-            queued_seconds=started - job.queued_at,
-        )
+        return CallResult.of(job, answer, ended, len(posted.body))
 
     async def _answered(self, job: Job, limit: float, left: float) -> None:
         """Wait for the answer of a job for what is left of a limit, and no longer."""

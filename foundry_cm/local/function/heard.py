@@ -25,10 +25,14 @@ _MOST_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Heard:
-    """Who hears: `item` gets each item of a streamed result, `line` each line that the call logs."""
+    """Who hears: `item` gets each item of a streamed result, `line` each line that the call logs.
+
+    `job` gets the job once the call is queued.
+    """
 
     item: Callable[[Any], None] = lambda _item: None
     line: Callable[[str], None] | None = None
+    job: Callable[[Job], None] = lambda _job: None
 
     def listener(self, function: Function | None) -> Listener:
         """What the queue tells of the job, for a call of this function."""

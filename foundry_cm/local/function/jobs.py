@@ -61,8 +61,13 @@ class Job:
     replica: int | None = None
     queued_at: float = field(default_factory=time.perf_counter)
     started_at: float | None = None
+    # When the replica had the whole event, and when it began to post the result.
+    delivered_at: float | None = None
+    posting_at: float | None = None
     interrupted: bool = False
     listener: Listener = field(default_factory=Listener)
+    # Hears of the replica that takes it.
+    on_taken: Callable[[int], None] = lambda _replica: None
 
     def fail(self, error: CmError) -> None:
         """Answer the caller with an error, unless the job is answered already."""
@@ -87,6 +92,7 @@ class Job:
 
 
 _HELD_BACK_SECONDS = 0.05
+_LATE_SECONDS = 0.05
 # The SDK posts the rest of a generator that raised, which is nothing, as if it were the result.
 _BROKEN_STREAM = CmError(
     "The streamed result broke off: the handler raised after its first items",
@@ -107,6 +113,8 @@ class JobQueue:
         # Called whenever a job is queued, handed out or answered.
         self.changed: Callable[[], None] = lambda: None
         self.finished_last = 0.0
+        # The last job that each replica has answered, and when by `time.monotonic`.
+        self._answered: dict[int, tuple[str, float]] = {}
         # Answered or given up: a late result for one of these is accepted and dropped.
         self._past: deque[str] = deque(maxlen=10_000)
 
@@ -123,6 +131,17 @@ class JobQueue:
     def held(self, replica: int) -> list[Job]:
         """The jobs that a replica has fetched and not answered, oldest first."""
         return [job for job in self._held.values() if job.replica == replica]
+
+    def only_one(self, replica: int) -> str:
+        """The job that a replica works on or has just answered; empty where it may be another's as well.
+
+        What a module prints is read a moment after its answer.
+        """
+        last, when = self._answered.get(replica, ("", 0.0))
+        held = [job.id for job in self.held(replica)]
+        recent = [last] if time.monotonic() - when < _LATE_SECONDS else []
+        found = held + recent
+        return found[0] if len(found) == 1 else ""
 
     def submit(
         self,
@@ -189,6 +208,15 @@ class JobQueue:
         held = self._held.get(job_id)
         return held.replica == replica if held else job_id in self._past
 
+    def is_held_back(self, replica: int) -> bool:
+        """Whether a replica is handed nothing more, because it is to end."""
+        return replica in self._held_back
+
+    def posting(self, job_id: str) -> None:
+        """Note that a replica begins to post the result of a job."""
+        if job_id in self._held:
+            self._held[job_id].posting_at = time.perf_counter()
+
     def interrupt(self, job_id: str) -> None:
         """Note that the upload of a result broke off; the SDK posts again."""
         if job_id in self._held:
@@ -207,6 +235,8 @@ class JobQueue:
             return
         self._past.append(job_id)
         self.finished_last = time.time()
+        if job.replica is not None:
+            self._answered[job.replica] = (job_id, time.monotonic())
         if isinstance(answer, CmError):
             job.fail(answer)
         elif job.interrupted and answer.streamed:
@@ -249,4 +279,5 @@ class JobQueue:
             job = self._queued.popleft()
             job.replica, job.started_at = replica, time.perf_counter()
             self._held[job.id] = job
+            job.on_taken(replica)
             waiting.set_result(job)

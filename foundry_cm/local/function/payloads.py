@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -74,22 +73,6 @@ class Answer:
     def text(self) -> bytes:
         """The JSON text."""
         return json.dumps(self._given).encode() if self._text is None else self._text
-
-
-@dataclass(frozen=True)
-class CallResult:
-    """The answer to a call; times in seconds, as seen by the local Foundry."""
-
-    answer: Answer
-    job_id: str
-    replica: int
-    seconds: float
-    queued_seconds: float
-
-    @property
-    def value(self) -> Any:
-        """The result as a JSON value."""
-        return self.answer.value
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -61,7 +62,9 @@ def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:
         if job is None:
             return web.Response(status=204)
         try:
-            return await send_json(request, shape(job))
+            response = await send_json(request, shape(job))
+            job.delivered_at = time.perf_counter()
+            return response
         except (ConnectionError, asyncio.CancelledError):
             runtime.jobs.take_back(job)
             raise
@@ -77,6 +80,7 @@ def create_app(runtime: Runtime, *, older: bool = False) -> web.Application:
         job_id = request.match_info["job_id"]
         if not runtime.jobs.knows(job_id, replica):
             raise web.HTTPNotFound(text=f"There is no job {job_id}.")
+        runtime.jobs.posting(job_id)
         try:
             posted = await _read(
                 request, runtime.max_bytes, lambda piece: runtime.jobs.arrive(job_id, piece)

@@ -326,8 +326,17 @@ class LocalPipeline:
             self._failure = error
 
     def _rests(self) -> bool:
-        self.rested = self._rest.reached(self._replica.pid if self._replica else None)
+        self.rested = self.at_rest()
         return self.rested
+
+    def at_rest(self) -> bool:
+        """Whether the module has looked at its inputs again, and nothing was new."""
+        return self._rest.reached(self._replica.pid if self._replica else None)
+
+    @property
+    def replicas(self) -> list[Replica]:
+        """The one replica, once it was started."""
+        return self._site.replicas
 
 
 def total_bytes(registry: Registry) -> int:

@@ -1,0 +1,136 @@
+// What the module prints: all of it, quickly, with a filter by level, by words and by call.
+
+import { ask } from "./api.js";
+import { h, put, sign } from "./dom.js";
+import { clock } from "./json.js";
+import { longList } from "./list.js";
+import { recall } from "./run.js";
+import { on, state } from "./state.js";
+
+const ROW = 20;
+const MOST = 100_000;
+const LEVELS = ["", "debug", "info", "warning", "error"];
+// The places of the fields of a line, as the server sends them.
+const [NUMBER, AT, REPLICA, LEVEL, JOB, SURE, TEXT] = [0, 1, 2, 3, 4, 5, 6];
+
+let lines = [];
+let found = null;
+let follow = true;
+let job = "";
+let level = "";
+let words = [];
+let filling = false;
+
+const list = longList(ROW, row, { class: "log-lines mono", tabindex: 0, role: "region", "aria-label": "Log lines", id: "log-lines" });
+const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search the logs", id: "log-search", oninput: () => {
+  words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  filter();
+} });
+const levels = h("select", { "aria-label": "Lowest level", onchange: () => { level = levels.value; filter(); } },
+  [["", "All lines"], ["info", "Info and above"], ["warning", "Warnings and errors"], ["error", "Errors"]].map(([value, text]) => h("option", { value }, text)));
+const count = h("span", { class: "muted count" });
+const chip = h("button", { type: "button", class: "button small chip", hidden: true, onclick: () => ofJob("") });
+const stick = h("button", { type: "button", class: "button small", "aria-pressed": "true", onclick: () => { setFollow(!follow); if (follow) list.end(); } }, sign("down"), "Follow");
+const detail = h("div", { class: "log-detail mono", hidden: true });
+
+/** Take in lines of the feed. */
+export function take(news) {
+  const last = lines.length ? lines[lines.length - 1][NUMBER] : 0;
+  const fresh = news.lines.filter((each) => each[NUMBER] > last);
+  if (!fresh.length && news.lines.length && news.lines[0][NUMBER] < (lines[0]?.[NUMBER] ?? 0)) return restart(news.lines);
+  // A server that was started again begins at 1.
+  if (!fresh.length && lines.length && news.lines.length) return restart(news.lines);
+  lines.push(...fresh);
+  if (lines.length > MOST * 1.1) { lines = lines.slice(-MOST); filter(); return; }
+  if (found) { for (let n = lines.length - fresh.length; n < lines.length; n++) if (fits(lines[n])) found.push(n); }
+  drawn();
+  backfill();
+}
+
+function restart(news) { lines = [...news]; filter(); backfill(); }
+
+/** Get the older lines, piece by piece, so that the page stays quick meanwhile. */
+async function backfill() {
+  if (filling) return;
+  filling = true;
+  try {
+    while (lines.length && lines[0][NUMBER] > 1 && lines.length < MOST) {
+      const { lines: older } = await ask(`/api/logs?before=${lines[0][NUMBER]}`);
+      if (!older.length || older[older.length - 1][NUMBER] >= lines[0][NUMBER]) break;
+      const top = list.box.scrollTop;
+      lines = older.concat(lines);
+      filter();
+      if (!follow && !found) list.box.scrollTop = top + older.length * ROW;
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  } catch { /* the server is gone; the feed comes back, and so does this */ } finally { filling = false; }
+}
+
+function fits(line) {
+  if (job && line[JOB] !== job) return false;
+  if (level && LEVELS.indexOf(line[LEVEL]) < LEVELS.indexOf(level)) return false;
+  if (!words.length) return true;
+  const text = line[TEXT].toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+function filter() {
+  found = null;
+  if (job || level || words.length) {
+    found = [];
+    for (let n = 0; n < lines.length; n++) if (fits(lines[n])) found.push(n);
+  }
+  drawn();
+}
+
+function drawn() {
+  const many = found ? found.length : lines.length;
+  count.textContent = found ? `${many.toLocaleString()} of ${lines.length.toLocaleString()}` : lines.length.toLocaleString();
+  list.count(many);
+  if (follow) requestAnimationFrame(() => list.end());
+}
+
+function row(n) {
+  const line = lines[found ? found[n] : n];
+  const call = line[JOB] && ofCall(line[JOB]);
+  const many = (state.status?.replicas?.length ?? 1) > 1;
+  return h("div", { class: `log ${line[LEVEL] ? `l-${line[LEVEL]}` : ""} ${line[REPLICA] < 0 ? "own" : ""}`, onclick: () => open(line) },
+    h("span", { class: "muted at" }, clock(line[AT], true)),
+    line[REPLICA] < 0 ? h("span", { class: "muted rep" }, "cm") : many && h("span", { class: "muted rep" }, String(line[REPLICA])),
+    h("span", { class: "log-text" }, line[TEXT]),
+    call && h("button", { type: "button", class: `of-call ${line[SURE] ? "" : "guess"}`, tabindex: -1,
+      title: line[SURE] ? "The line names this call" : "The replica worked on this call alone",
+      onclick: (event) => { event.stopPropagation(); recall(call.id); dispatchEvent(new CustomEvent("show-view", { detail: "call" })); } }, call.function));
+}
+
+const byJob = new Map();
+on("calls", () => { byJob.clear(); for (const each of state.calls.values()) if (each.job) byJob.set(each.job, each); list.again(); });
+const ofCall = (id) => byJob.get(id);
+
+function open(line) {
+  if (String(getSelection())) return;
+  const call = ofCall(line[JOB]);
+  detail.hidden = false;
+  put(detail, h("button", { type: "button", class: "button bare small push", "aria-label": "Close the line", onclick: () => { detail.hidden = true; } }, sign("close")),
+    h("pre", {}, line[TEXT]),
+    call && h("button", { type: "button", class: "button small", onclick: () => ofJob(call.job) }, `Only lines of this call of ${call.function}`));
+}
+
+/** Show the lines of one job alone; of all, where that is empty. */
+export function ofJob(id) {
+  job = id;
+  chip.hidden = !id;
+  const call = ofCall(id);
+  put(chip, `Call of ${call ? `${call.function}, ${clock(call.at)}` : id.slice(0, 8)}`, sign("close"));
+  filter();
+}
+
+function setFollow(yes) { follow = yes; stick.setAttribute("aria-pressed", String(yes)); }
+list.box.addEventListener("wheel", (event) => { if (event.deltaY < 0) setFollow(false); else if (list.atEnd) setFollow(true); }, { passive: true });
+list.box.addEventListener("keydown", (event) => { if (["ArrowUp", "PageUp", "Home"].includes(event.key)) setFollow(false); if (event.key === "End") setFollow(true); });
+
+/** Fill the pane. */
+export function fill(pane) {
+  put(pane, h("div", { class: "head" }, h("h2", {}, "Logs"), count, chip, h("span", { class: "push" }), levels, search, stick), list.box, detail);
+  drawn();
+}

@@ -1,0 +1,1 @@
+"""The query panel: a web page and its JSON API, on loopback."""
