@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
@@ -71,6 +72,8 @@ def test_search_ranks_as_the_library_does(running: Foundry, minilm: Path) -> Non
 def test_start_says_device_and_seconds(running: Foundry) -> None:
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert line in running.output
+    start = ColdStart.last_in(running.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:

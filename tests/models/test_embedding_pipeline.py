@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Pipeline
 from foundry_cm.weights.lock import read_lock
 from tests.conftest import Render
@@ -107,6 +108,8 @@ def test_weights_are_downloaded_before_anything_is_read(
     assert any("verified, in" in line for line in lines)
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert any(line in each for each in lines)
+    start = ColdStart.last_in(pipeline.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_rendered_tests_and_linters_pass(folder: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch, untrained
@@ -137,6 +138,8 @@ def test_one_bad_image_costs_the_others_nothing(running: Foundry) -> None:
 def test_start_says_device_and_seconds(running: Foundry) -> None:
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert line in running.output
+    start = ColdStart.last_in(running.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_checkpoint_whose_hash_is_not_locked_is_not_loaded(
