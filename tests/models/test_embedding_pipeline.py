@@ -23,13 +23,12 @@ pytestmark = pytest.mark.slow
 ROWS = 60
 
 
-@pytest.fixture(scope="session")
-def folder(
-    render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(scope="session", params=["onnx", "sentence-transformers"])
+def folder(request: pytest.FixtureRequest, render: Render, started_hub: Hub, minilm: Path) -> Path:
     """An embedding pipeline with its weights pulled; tests must not change it."""
     started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
-    module = render(execution_mode="pipeline", example="embedding", module_name="meaning")
+    answers = {"example": "embedding", "engine": request.param, "module_name": "meaning"}
+    module = render(execution_mode="pipeline", **answers)
     pull_weights(module)
     return module
 
