@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,36 @@ def verify(folder: Folder = Path()) -> None:
     say_next("cm serve", "runs the module with them")
 
 
+@app.command("export")
+def export(
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="The folder to make, where the origin is not a folder."),
+    ] = None,
+    folder: Folder = Path(),
+) -> None:
+    """Make a model in ONNX of one in safetensors, where the origin has none."""
+    project = Project.read(folder)
+    with _packages("export"):
+        from foundry_cm.weights import pull as weights
+        from foundry_cm.weights.export import FILE
+        from foundry_cm.weights.export import export as convert
+    exported = convert(project, to, _progress)
+    say(
+        f"Wrote {exported.folder / FILE}; its vectors are those of PyTorch "
+        f"to within {exported.difference:.1g}"
+    )
+    if exported.is_origin:
+        _say_what(weights.pull(project, _progress, update=True))
+        say("Wrote weights.lock; commit it, and not the files.")
+        say_next("cm serve", "runs the module with them")
+        return
+    say("Make that folder the origin in [tool.foundry-cm.weights], or put its files into another:")
+    say('  origin = "folder"')
+    say(f"  folder = {json.dumps(str(exported.folder), ensure_ascii=False)}")
+    say_next("cm weights pull", "locks its files by hash")
+
+
 def _say_what(pulled: Pulled) -> None:
     count = len(pulled.lock.files)
     size = f"{pulled.lock.size / 1e6:,.1f} MB"
@@ -71,14 +102,14 @@ def _say_what(pulled: Pulled) -> None:
 
 
 @contextmanager
-def _packages() -> Iterator[None]:
-    """Say how to install what a module without weights does not need."""
+def _packages(*more: str) -> Iterator[None]:
+    """Say how to install what not every module needs."""
     try:
         yield
     except ImportError as error:
         raise CmError(
             f"Weights need the package {error.name}",
-            fix="pip install 'foundry-cm[weights]'",
+            fix=f"pip install 'foundry-cm[{','.join(('weights', *more))}]'",
             code="MissingPackage",
         ) from None
 

@@ -24,8 +24,12 @@ from foundry_cm.weights.local import FolderOrigin
 from foundry_cm.weights.lock import WeightsError, paths_problem
 from foundry_cm.weights.request import Dataset, Https, HuggingFace, LocalFolder, Wanted
 
-# What a model in safetensors needs: the tensors, their configuration, its tokenizer.
-USUAL = (".json", ".model", ".safetensors", ".txt")
+# What a model needs beside its tensors: their configuration, its tokenizer.
+BESIDE = (".json", ".model", ".txt")
+SAFETENSORS = ".safetensors"
+ONNX = ".onnx"
+# What a model in ONNX is followed by, in the name of the file that has the tensors of a large one.
+ONNX_DATA = ("", "_data", ".data")
 # Copies of the same model for other runtimes.
 OTHER_RUNTIMES = {"coreml", "onnx", "openvino"}
 
@@ -115,7 +119,7 @@ def _on_the_hub(wanted: HuggingFace, place: Place) -> Resolved:
         files.append(RemoteFile(file.path, file.size, sha256, digest))
     url = f"{endpoint}/{wanted.repo}/resolve/{found.sha}/"
     origin = {"kind": "huggingface", "repo": wanted.repo, "revision": found.sha, "url": url}
-    return Resolved(origin, _chosen(files, wanted.files, place, wanted.repo), HubOrigin(url))
+    return Resolved(origin, _chosen(files, wanted, place, wanted.repo), HubOrigin(url))
 
 
 def _ask_the_hub(url: str, wanted: HuggingFace) -> _Repository:
@@ -164,7 +168,7 @@ def _in_a_folder(wanted: LocalFolder, place: Place) -> Resolved:
     files = [RemoteFile(path, 0) for path in source.listed()]
     chosen = [
         RemoteFile(file.path, source.size(file.path))
-        for file in _chosen(files, wanted.files, place, wanted.folder)
+        for file in _chosen(files, wanted, place, wanted.folder)
     ]
     return Resolved({"kind": "folder", "folder": wanted.folder}, chosen, source)
 
@@ -191,7 +195,7 @@ def _in_a_dataset(wanted: Dataset, place: Place) -> Resolved:
             )
         files.append(RemoteFile(file.path, int(file.size_bytes)))
     origin = {"kind": "foundry", "dataset": dataset, "transaction": transaction}
-    chosen = _chosen(files, wanted.files, place, dataset)
+    chosen = _chosen(files, wanted, place, dataset)
     return Resolved(origin, chosen, DatasetOrigin(client, dataset, transaction))
 
 
@@ -229,20 +233,33 @@ def _size(source: Origin, path: str) -> int:
     return size
 
 
-def _chosen(
-    files: list[RemoteFile], patterns: tuple[str, ...], place: Place, origin: str
-) -> list[RemoteFile]:
-    """The files that `files` asks for, or, if it is not there, those of a model in safetensors."""
+def _chosen(files: list[RemoteFile], wanted: Wanted, place: Place, origin: str) -> list[RemoteFile]:
+    """The files that `files` asks for, or, if it is not there, those that the engine needs."""
     by_path = {file.path: file for file in files if not _is_hidden(file.path)}
-    for pattern in patterns:
+    for pattern in wanted.files:
         if not any(fnmatchcase(path, pattern) for path in by_path):
             shown = filter(str.isprintable, by_path)
             raise place.below("files").error(
                 f'{origin} has no file "{pattern}"', near_miss(pattern, shown), "NoSuchFile"
             )
-    paths = _matching(by_path, patterns) if patterns else list(filter(_is_usual, by_path))
-    if not patterns and not any(path.endswith(".safetensors") for path in paths):
-        pickles = ", ".join(filter(str.isprintable, filter(_is_pickle, by_path)))
+    if wanted.files:
+        paths = _matching(by_path, wanted.files)
+    else:
+        find = _onnx if wanted.engine == "onnx" else _safetensors
+        tensors = find(by_path, place, origin)
+        paths = [path for path in by_path if path in tensors or _is_beside(path)]
+    if problem := paths_problem(paths):
+        raise WeightsError(
+            f"of the files of {origin}, {problem}", "choose another revision or another origin"
+        )
+    return [by_path[path] for path in paths]
+
+
+def _safetensors(paths: Iterable[str], place: Place, origin: str) -> list[str]:
+    """The tensors of a model in safetensors; raises CmError where there are none."""
+    found = [path for path in paths if path.endswith(SAFETENSORS) and not _is_elsewhere(path)]
+    if not found:
+        pickles = ", ".join(filter(str.isprintable, filter(_is_pickle, paths)))
         instead = f", only pickles, which run code as they load: {pickles}" if pickles else ""
         raise CmError(
             f"{origin} has no safetensors{instead}",
@@ -250,11 +267,29 @@ def _chosen(
             fix='Choose another revision, or name what you trust: files = ["..."]',
             code="NoSafetensors",
         )
-    if problem := paths_problem(paths):
-        raise WeightsError(
-            f"of the files of {origin}, {problem}", "choose another revision or another origin"
+    return found
+
+
+def _onnx(paths: Iterable[str], place: Place, origin: str) -> list[str]:
+    """The model in ONNX, and the file of its tensors where it is large; raises CmError for none or several."""
+    models = [path for path in paths if path.endswith(ONNX)]
+    usual = [name for name in ("onnx/model.onnx", "model.onnx") if name in models]
+    if not models:
+        raise CmError(
+            f"{origin} has no model in ONNX",
+            where=str(place),
+            fix="Make one of its safetensors on this machine: cm weights export",
+            code="NoOnnx",
         )
-    return [by_path[path] for path in paths]
+    if len(models) > 1 and not usual:
+        raise CmError(
+            f"{origin} has several models in ONNX: {', '.join(filter(str.isprintable, models))}",
+            where=str(place),
+            fix='Name one of them, and the other files: files = ["...", "*.json", "*/config.json"]',
+            code="SeveralOnnx",
+        )
+    model = (usual or models)[0]
+    return [path for path in paths if path.startswith(model) and path[len(model) :] in ONNX_DATA]
 
 
 def _matching(paths: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -270,7 +305,11 @@ def _is_pickle(path: str) -> bool:
     return path.lower().endswith(PICKLES)
 
 
-def _is_usual(path: str) -> bool:
-    pure = PurePosixPath(path)
-    folders = {part.lower() for part in pure.parts[:-1]}
-    return pure.suffix.lower() in USUAL and not OTHER_RUNTIMES & folders
+def _is_beside(path: str) -> bool:
+    return path.lower().endswith(BESIDE) and not _is_elsewhere(path)
+
+
+def _is_elsewhere(path: str) -> bool:
+    """Whether a path lies in a folder for another runtime."""
+    folders = {part.lower() for part in PurePosixPath(path).parts[:-1]}
+    return bool(OTHER_RUNTIMES & folders)

@@ -93,7 +93,7 @@ def _renew(request: Request, resolved: Resolved, progress: Progress) -> Lock:
     with folder.opened():
         folder.check(file.path for file in resolved.files)
         check_space(folder.path, resolved.size, "")
-        lock = _receive_all(resolved, folder.staging, progress)
+        lock = receive_all(resolved, folder.staging, progress)
         folder.place(lock.files, lock, _text(request, lock))
     return lock
 
@@ -105,7 +105,7 @@ def _renew_cache(request: Request, resolved: Resolved, progress: Progress) -> Lo
     staging = cache / f"{asked}.partial"
     with alone(cache, asked), disk_errors(cache):
         check_space(cache, resolved.size)
-        lock = _receive_all(resolved, staging, progress)
+        lock = receive_all(resolved, staging, progress)
         for path in {*files_below(staging)} - {file.path for file in lock.files}:
             (staging / path).unlink()
         with alone(cache, lock.name):
@@ -124,7 +124,8 @@ def _is_good(folder: Path, lock: Lock) -> bool:
     return True
 
 
-def _receive_all(resolved: Resolved, staging: Path, progress: Progress) -> Lock:
+def receive_all(resolved: Resolved, staging: Path, progress: Progress) -> Lock:
+    """Bring all files of an origin to `staging`, held to all that it says of them."""
     with progress(resolved.size) as report:
         files = tuple(
             _receive(remote, resolved.source, staging, report)

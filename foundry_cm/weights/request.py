@@ -35,7 +35,9 @@ class _Table(Record, frozen=True, kw_only=True, tag_field="origin"):
     """What each origin takes."""
 
     strategy: Literal["baked", "downloaded"] = "baked"
-    # Names or patterns of them; without any, what a model in safetensors needs.
+    # What loads them: it needs a model in ONNX, or one in safetensors.
+    engine: Literal["onnx", "sentence-transformers"] = "sentence-transformers"
+    # Names or patterns of them; without any, what the engine needs.
     files: Files = ()
 
     def __post_init__(self) -> None:

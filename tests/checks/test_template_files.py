@@ -48,7 +48,7 @@ def test_edited_file_is_found_and_the_place_for_the_edit_named(make: Make) -> No
 
 
 def test_edited_requirement_belongs_into_requirements_txt(make: Make) -> None:
-    module = make(example="embedding")
+    module = make(example="embedding", engine="sentence-transformers")
     append(module / "requirements-template-torch.txt", "torchvision\n")
     assert only(module).fix.startswith("Do in requirements.txt what the edit wanted;")
 

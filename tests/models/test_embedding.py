@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models.conftest import MODELS_MISSING, check_rendered, pull_weights
@@ -33,13 +34,18 @@ TEXTS = [
     "x",
 ]
 
-Modules = Callable[[str], Path]
+Modules = Callable[..., Path]
+ONNX = "onnx/model.onnx"
 
 
-@pytest.fixture(scope="module", params=["baked", "downloaded"])
+# Each strategy and each engine.
+KINDS = [("downloaded", "sentence-transformers"), ("baked", "onnx")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
 def running(request: pytest.FixtureRequest, embedding_modules: Modules) -> Iterator[Foundry]:
-    """The module of each strategy under the local Foundry, with threads for two calls at a time."""
-    folder = embedding_modules(request.param)
+    """The module of each kind under the local Foundry, with threads for two calls at a time."""
+    folder = embedding_modules(*request.param)
     with Foundry(folder, [sys.executable, "src/app.py"], concurrency=2) as foundry:
         yield foundry
 
@@ -71,6 +77,8 @@ def test_search_ranks_as_the_library_does(running: Foundry, minilm: Path) -> Non
 def test_start_says_device_and_seconds(running: Foundry) -> None:
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert line in running.output
+    start = ColdStart.last_in(running.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:
@@ -87,10 +95,11 @@ def test_calls_at_the_same_time_are_answered(running: Foundry) -> None:
     assert np.abs(first - again).max() < 1e-6
 
 
-@pytest.mark.parametrize("strategy", ["baked", "downloaded"])
-def test_rendered_tests_and_linters_pass(embedding_modules: Modules, strategy: str) -> None:
-    folder = embedding_modules(strategy)
-    check_rendered(folder)
+@pytest.mark.parametrize(("strategy", "engine"), KINDS)
+def test_rendered_tests_and_linters_pass(
+    embedding_modules: Modules, strategy: str, engine: str
+) -> None:
+    check_rendered(embedding_modules(strategy, engine))
 
 
 def start(folder: Path) -> CmError:
@@ -108,12 +117,12 @@ def copied(embedding_modules: Modules, tmp_path: Path) -> Callable[[str], Path]:
 
 def test_changed_weights_are_never_served(copied: Callable[[str], Path]) -> None:
     folder = copied("baked")
-    with (folder / "models" / "model.safetensors").open("r+b") as file:
+    with (folder / "models" / ONNX).open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
     death = start(folder)
     assert "exited with code 1" in death.what
-    assert "No weights: models/model.safetensors has SHA-256 " in death.what
+    assert "No weights: models/onnx/model.onnx has SHA-256 " in death.what
     assert death.what.endswith("fetch it again with `cm weights pull`")
     assert "Traceback" not in death.what + (death.details or "")
 
@@ -131,7 +140,7 @@ def test_replica_downloads_before_it_serves(
 ) -> None:
     folder = copied("downloaded")
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
-    hub.fail("model.safetensors", status(503))
+    hub.fail("model.onnx", status(503))
     with Foundry(folder, [sys.executable, "src/app.py"]) as foundry:
         assert foundry.call("search", {"query": "pump", "limit": 1})[0]["partition"] == "pumps"
     assert "answered 503" in foundry.output
@@ -149,10 +158,10 @@ def test_replica_that_cannot_download_says_why(
 ) -> None:
     folder = copied("downloaded")
     monkeypatch.setenv("WEIGHTS_CACHE", str(tmp_path / "cache"))
-    hub.fail("model.safetensors", status(404))
+    hub.fail("model.onnx", status(404))
     death = start(folder)
     assert "exited with code 1" in death.what
-    assert "model.safetensors answered 404; correct the origin in pyproject.toml" in death.what
+    assert "onnx/model.onnx answered 404; correct the origin in pyproject.toml" in death.what
 
 
 def test_replica_downloads_through_a_source(
@@ -214,8 +223,9 @@ def add_prompts(model: Path) -> None:
     (model / "config_sentence_transformers.json").write_text(json.dumps({"prompts": PROMPTS}))
 
 
+@pytest.mark.parametrize("engine", ["sentence-transformers", "onnx"])
 def test_a_model_with_prompts_gets_them_on_both_sides(
-    own_model: Callable[..., Path], minilm: Path
+    own_model: Callable[..., Path], minilm: Path, engine: str
 ) -> None:
     from sentence_transformers import SentenceTransformer
 
@@ -225,7 +235,7 @@ def test_a_model_with_prompts_gets_them_on_both_sides(
     def wanted(prompt: str, texts: list[str]) -> Any:
         return direct.encode([prompt + text for text in texts], normalize_embeddings=True)
 
-    folder = own_model(add_prompts)
+    folder = own_model(add_prompts, engine=engine)
     # A setting that weights.lock does not follow yet is said at the start.
     settings = folder / "pyproject.toml"
     settings.write_text(settings.read_text().replace("/own", "/other"))
@@ -266,36 +276,53 @@ def with_code(model: Path) -> None:
     (model / "own.py").write_text("")
 
 
+def with_dense(model: Path) -> None:
+    modules = json.loads((model / "modules.json").read_text())
+    modules[2]["type"] = "sentence_transformers.models.Dense"
+    (model / "modules.json").write_text(json.dumps(modules))
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("engine", "change", "said"),
     [
         (
+            "sentence-transformers",
             without_tokenizer,
             "it reads every text alike: weights.lock has no files of its tokenizer",
         ),
-        (with_code, "`trust_remote_code=True` to allow custom code to be run."),
+        (
+            "sentence-transformers",
+            with_code,
+            "`trust_remote_code=True` to allow custom code to be run.",
+        ),
+        (
+            "onnx",
+            with_dense,
+            "modules.json asks for a module Dense; the engine sentence-transformers runs more models",
+        ),
     ],
 )
 def test_a_model_that_cannot_work_is_refused_at_the_start_in_one_line(
-    own_model: Callable[..., Path], change: Callable[[Path], None], said: str
+    own_model: Callable[..., Path], engine: str, change: Callable[[Path], None], said: str
 ) -> None:
-    death = start(own_model(change))
+    death = start(own_model(change, engine=engine))
     assert "No model: " in death.what
     assert said in death.what
     assert "Traceback" not in death.what + (death.details or "")
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_static_inference_loads_nothing_and_prints_only_the_types(
-    embedding_modules: Modules,
+    embedding_modules: Modules, kind: tuple[str, str]
 ) -> None:
     code = (
         "import sys; from compute_modules import startup; startup.DISABLE_STARTUP = True; "
         "sys.path.insert(0, 'src'); import app; "
-        "assert app.MODEL is None; assert 'torch' not in sys.modules"
+        "assert app.MODEL is None; assert not {'torch', 'onnxruntime'} & sys.modules.keys()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=embedding_modules("baked"),
+        cwd=embedding_modules(*kind),
         capture_output=True,
         text=True,
     )
@@ -317,7 +344,8 @@ def test_thread_pool_answers_on_cuda(embedding_modules: Modules, minilm: Path) -
 
     direct = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS, normalize_embeddings=True)
     command = [sys.executable, "src/app.py"]
-    with Foundry(embedding_modules("baked"), command, concurrency=4) as foundry:
+    folder = embedding_modules("baked", "sentence-transformers")
+    with Foundry(folder, command, concurrency=4) as foundry:
         result = foundry.call("embed", {"texts": TEXTS})
         assert "Device: cuda, " in foundry.output
     vectors = np.array([item["vector"] for item in result["embeddings"]])

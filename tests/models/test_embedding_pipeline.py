@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Pipeline
 from foundry_cm.weights.lock import read_lock
 from tests.conftest import Render
@@ -22,13 +23,12 @@ pytestmark = pytest.mark.slow
 ROWS = 60
 
 
-@pytest.fixture(scope="session")
-def folder(
-    render: Render, started_hub: Hub, minilm: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(scope="session", params=["onnx", "sentence-transformers"])
+def folder(request: pytest.FixtureRequest, render: Render, started_hub: Hub, minilm: Path) -> Path:
     """An embedding pipeline with its weights pulled; tests must not change it."""
     started_hub.repos["sentence-transformers/all-MiniLM-L6-v2"] = minilm
-    module = render(execution_mode="pipeline", example="embedding", module_name="meaning")
+    answers = {"example": "embedding", "engine": request.param, "module_name": "meaning"}
+    module = render(execution_mode="pipeline", **answers)
     pull_weights(module)
     return module
 
@@ -107,6 +107,8 @@ def test_weights_are_downloaded_before_anything_is_read(
     assert any("verified, in" in line for line in lines)
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert any(line in each for each in lines)
+    start = ColdStart.last_in(pipeline.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_rendered_tests_and_linters_pass(folder: Path) -> None:

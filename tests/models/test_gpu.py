@@ -13,7 +13,7 @@ import pytest
 from allpairspy import AllPairs
 
 from tests.conftest import Render
-from tests.models.conftest import check_rendered
+from tests.models.conftest import TORCH, check_rendered
 
 CARDS = {
     "t4": (7, 5),
@@ -30,7 +30,7 @@ CU130 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 
 @pytest.mark.parametrize("gpu", ["none", *CARDS])
 def test_torch_comes_from_the_index_of_the_card(render: Render, gpu: str) -> None:
-    lines = (render(example="embedding", gpu=gpu) / "requirements-template-torch.txt").read_text()
+    lines = (render(**TORCH, gpu=gpu) / "requirements-template-torch.txt").read_text()
     wanted = {
         "none": ("whl/cpu", "torch>=2.6,<3"),
         "v100": ("whl/cu126", "torch>=2.6,<2.15"),
@@ -45,16 +45,16 @@ def test_torch_comes_from_the_index_of_the_card(render: Render, gpu: str) -> Non
 @pytest.mark.parametrize("multi_stage", [False, True])
 @pytest.mark.parametrize("gpu", ["none", "a100"])
 def test_base_image_brings_no_second_cuda(render: Render, gpu: str, multi_stage: bool) -> None:
-    module = render(example="embedding", gpu=gpu, multi_stage=multi_stage)
+    module = render(**TORCH, gpu=gpu, multi_stage=multi_stage)
     bases = [
         line for line in (module / "Dockerfile").read_text().splitlines() if line.startswith("FROM")
     ]
     assert bases[-1] == "FROM --platform=linux/amd64 python:3.13-slim"
 
 
-def device_module(render: Render, gpu: str) -> Any:
+def device_module(render: Render, gpu: str, engine: str = "sentence-transformers") -> Any:
     """src/cmkit/model/device.py of a module for a GPU, imported."""
-    path = render(example="embedding", gpu=gpu) / "src/cmkit/model/device.py"
+    path = render(example="embedding", engine=engine, gpu=gpu) / "src/cmkit/model/device.py"
     spec = importlib.util.spec_from_file_location(f"device_{gpu}", path)
     assert spec
     assert spec.loader
@@ -157,6 +157,80 @@ def test_cpu_threads_follow_the_limit_of_the_container(
     assert state.threads == threads
 
 
+class Driver:
+    """Stands in for the driver of NVIDIA, beside a card of a compute capability, or beside none."""
+
+    def __init__(self, *capability: int) -> None:
+        self.capability = capability
+
+    def cuInit(self, _flags: int) -> int:  # noqa: N802  (the driver's names, here and below)
+        return 0
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = int(bool(self.capability))
+        return 0
+
+    def cuDeviceGetName(self, name: Any, _size: int, _card: int) -> int:  # noqa: N802
+        name.value = b"Some Card"
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, number: int, _card: int) -> int:  # noqa: N802
+        value._obj.value = self.capability[number - 75]
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "device", "said"),
+    [
+        (Driver(8, 9), "cuda", "Device: cuda, Some Card"),
+        (
+            Driver(),
+            "cpu",
+            "Device: cpu, though this module is built for a GPU of type L4: none is visible here",
+        ),
+        (
+            Driver(7, 0),
+            None,
+            "onnxruntime 1.31.1 has no kernels for Some Card (sm_70), only for sm_75 and newer; "
+            "run on a L4, or change the answer: copier update -d gpu=...",
+        ),
+    ],
+)
+def test_onnxruntime_is_given_only_a_card_that_it_has_kernels_for(
+    render: Render,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    driver: Driver,
+    device: str | None,
+    said: str,
+) -> None:
+    loaded: list[str] = []
+    onnxruntime = SimpleNamespace(__version__="1.31.1", preload_dlls=lambda: loaded.append("cuda"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", onnxruntime)
+    module = device_module(render, "l4", "onnx")
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda _name: driver)
+    with caplog.at_level(logging.INFO):
+        if device:
+            assert module.pick_device() == device
+        else:
+            with pytest.raises(SystemExit):
+                module.pick_device()
+    assert caplog.messages == [said]
+    assert loaded == (["cuda"] if device == "cuda" else [])
+
+
+def test_onnxruntime_comes_with_the_libraries_of_cuda_for_a_gpu(render: Render) -> None:
+    def lines(**answers: str) -> list[str]:
+        module = render(example="embedding", engine="onnx", **answers)
+        assert not (module / "requirements-template-torch.txt").exists()
+        return (module / "requirements-template.txt").read_text().splitlines()
+
+    assert "onnxruntime>=1.32,<2" in lines()
+    assert "onnxruntime-gpu[cuda,cudnn]>=1.31.1,<2" in lines(gpu="l4")
+    with pytest.raises(ValueError, match="has no kernels for the V100"):
+        lines(gpu="v100")
+
+
 CHOICES: dict[str, list[Any]] = {
     "gpu": ["none", "v100", "l4"],
     "weights_strategy": ["baked", "downloaded"],
@@ -165,8 +239,10 @@ CHOICES: dict[str, list[Any]] = {
     "multi_stage": [False, True],
     "python_version": ["3.11", "3.12", "3.13", "3.14"],
     "example": ["embedding", "yolo"],
+    "engine": ["onnx", "sentence-transformers"],
 }
 MATRIX = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
+MATRIX = [row for row in MATRIX if (row["gpu"], row["engine"]) != ("v100", "onnx")]
 
 
 @pytest.mark.slow

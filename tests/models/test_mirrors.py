@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from foundry_cm.errors import CmError
 from tests import proxy as proxies
 from tests.conftest import Render
-from tests.models.conftest import Module
+from tests.models.conftest import TORCH, Module
 from tests.models.hub import Hub
 from tests.models.weights import pull_into
 
@@ -108,9 +108,9 @@ def install(mirror: Mirror, module: Path, target: Path) -> list[str]:
 def test_pytorch_comes_through_pip_conf_from_a_mirror(
     mirror: Mirror, render: Render, tmp_path: Path
 ) -> None:
-    module = render(example="embedding", torch_index=f"https://{mirror.host}/pytorch/{{build}}")
+    module = render(**TORCH, torch_index=f"https://{mirror.host}/pytorch/{{build}}")
     assert install(mirror, module, tmp_path / "a") == ["torch-2.13.0+cpu.dist-info"]
-    everything = render(example="embedding", torch_index="")
+    everything = render(**TORCH, torch_index="")
     assert install(mirror, everything, tmp_path / "b") == ["torch-2.13.0.dist-info"]
 
 
@@ -121,7 +121,7 @@ def test_an_index_of_pytorch_is_an_https_address_without_credentials(
     render: Render, index: str
 ) -> None:
     with pytest.raises(ValueError, match="https address without credentials, which belong in pip"):
-        render(example="embedding", torch_index=index)
+        render(**TORCH, torch_index=index)
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])

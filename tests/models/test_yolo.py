@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Foundry
 from tests.conftest import Render
 from tests.models import debian_torch, untrained
@@ -137,6 +138,8 @@ def test_one_bad_image_costs_the_others_nothing(running: Foundry) -> None:
 def test_start_says_device_and_seconds(running: Foundry) -> None:
     for line in ("Model: import took", "Model: load took", "Model: warm-up took", "Device: cpu,"):
         assert line in running.output
+    start = ColdStart.last_in(running.output)
+    assert start and list(start.steps) == ["import", "weights", "load", "warm-up"]
 
 
 def test_checkpoint_whose_hash_is_not_locked_is_not_loaded(
@@ -153,27 +156,58 @@ def test_checkpoint_whose_hash_is_not_locked_is_not_loaded(
     assert "No weights: models/shapes.pt has " in died.value.what
 
 
-@pytest.mark.parametrize(("name", "task"), [("yolo11n-cls", "classify"), ("yolo11n-obb", "obb")])
+@pytest.fixture
+def untrained_module(render: Render, detector: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A module with a model of some kind that has learned nothing."""
+
+    def module(name: str) -> Path:
+        checkpoint = tmp_path / "other" / "other.pt"
+        checkpoint.parent.mkdir()
+        command = [debian_torch.python(), untrained.__file__, name, checkpoint]
+        subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=tmp_path)
+        folder = render(
+            example="yolo",
+            weights_origin="folder",
+            weights_folder=str(checkpoint.parent),
+            weights_files=["other.pt"],
+        )
+        pull_weights(folder)
+        return folder
+
+    return module
+
+
+TASKS = {"cls": "classify", "obb": "obb", "pose": "pose", "seg": "segment"}
+
+
+@pytest.mark.parametrize(("name", "task"), TASKS.items())
 def test_a_checkpoint_of_another_task_is_refused_at_the_start(
-    render: Render, detector: Path, tmp_path: Path, name: str, task: str
+    untrained_module: Callable[[str], Path], name: str, task: str
 ) -> None:
-    checkpoint = tmp_path / "other" / "other.pt"
-    checkpoint.parent.mkdir()
-    command = [debian_torch.python(), untrained.__file__, name, checkpoint]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=tmp_path)
-    folder = render(
-        example="yolo",
-        weights_origin="folder",
-        weights_folder=str(checkpoint.parent),
-        weights_files=["other.pt"],
-    )
-    pull_weights(folder)
     with pytest.raises(CmError) as died:
-        with Foundry(folder, [str(debian_torch.python()), "src/app.py"]):
+        with Foundry(
+            untrained_module(f"yolo26n-{name}"), [str(debian_torch.python()), "src/app.py"]
+        ):
             pass
     assert died.value.what.endswith(
-        f"No model: other.pt is for the task '{task}', which gives no boxes: take a detector"
+        f"No model: other.pt is for the task '{task}', not for 'detect': take a detector"
     )
+
+
+def test_the_head_of_yolo26_that_needs_no_suppression_gives_the_same_results(
+    untrained_module: Callable[[str], Path],
+) -> None:
+    folder = untrained_module("yolo26n")
+    app = folder / "src/app.py"
+    app.write_text(app.read_text().replace("verbose=False", "verbose=False, nms=False"))
+    with Foundry(folder, [str(debian_torch.python()), "src/app.py"]) as foundry:
+        (result,) = detect(foundry, [inline(draw(UNSEEN[0])[0])], 0.0)
+    # It gives its 300 best, whatever they are.
+    assert len(result["detections"]) == 300
+    assert {
+        0 <= box["left"] <= box["right"] <= result["width"] for box in result["detections"]
+    } == {True}
+    assert {type(box["label"]) for box in result["detections"]} == {str}
 
 
 def test_the_largest_call_fits_into_a_default_replica(running: Foundry) -> None:

@@ -1,4 +1,4 @@
-"""A program, inside a Python that has ultralytics: `untrained.py yolo11n-cls FILE` writes a model of that kind."""
+"""A program, inside a Python that has ultralytics: `untrained.py yolo26n-cls FILE` writes a model of that kind."""
 
 import sys
 

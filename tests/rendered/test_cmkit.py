@@ -14,6 +14,7 @@ import pytest
 from copier import run_copy, run_update
 
 from foundry_cm.errors import CmError
+from foundry_cm.module.coldstart import ColdStart
 from foundry_cm.testing import Foundry, Pipeline
 from tests.conftest import REPOSITORY, Render, commit, git, snapshot
 
@@ -101,6 +102,30 @@ def test_a_pipeline_runs_beside_files_of_any_name(render: Render, tmp_path: Path
     pipeline = Pipeline(module, tmp_path / "root")
     pipeline.put("input", "a.jsonl", '{"text": "one"}\n')
     assert pipeline.run().written["output"] == 1
+
+
+@pytest.mark.parametrize("mode", ["function", "pipeline"])
+def test_the_log_of_a_start_says_in_one_line_what_took_how_long(
+    render: Render, tmp_path: Path, mode: str
+) -> None:
+    module = render(tmp_path / "module", example="blank", execution_mode=mode)
+    app = module / "src/app.py"
+    slow = (
+        "from cmkit import load\nfrom cmkit.startup import counted\n\n"
+        "warm = counted('warm-up', 'Sleeping')(lambda: __import__('time').sleep(0.2))\nload(warm)\n"
+    )
+    app.write_text(f"{slow}{app.read_text()}")
+    if mode == "function":
+        with Foundry(module, SERVED) as foundry:
+            log = foundry.output
+    else:
+        pipeline = Pipeline(module, tmp_path / "root")
+        pipeline.run()
+        log = pipeline.output
+    start = ColdStart.last_in(log)
+    assert start and list(start.steps) == ["import", "load", "warm-up"]
+    assert start.steps["warm-up"] >= 0.2 and start.steps["import"] > 0
+    assert start.ready == pytest.approx(sum(start.steps.values()), abs=0.011)
 
 
 def test_another_package_of_this_name_is_reported_at_the_start(

@@ -68,7 +68,13 @@ def row(text: str, setting: str) -> str:
 PAGES: list[dict[str, Any]] = [
     {"ci": "github", "permissions": "application", "min_replicas": 1, "sources": ["Api"]},
     {"ci": "gitlab", "example": "blank", "cm_from": "index"},
-    {"example": "embedding", "weights_strategy": "downloaded", "weights_source": "Hub"},
+    {
+        "example": "embedding",
+        "engine": "onnx",
+        "gpu": "t4",
+        "weights_strategy": "downloaded",
+        "weights_source": "Hub",
+    },
     {
         "example": "embedding",
         "weights_strategy": "downloaded",
@@ -159,7 +165,8 @@ def test_code_repositories_get_all_that_the_image_gets(pages: list[str]) -> None
         route = page.split("### Or let Foundry build it")[1].split("## 3.")[0]
         has_model = answers.get("example") in ("embedding", "yolo")
         assert ("`weights.lock` beside `app.py`" in route) == has_model
-        assert ("`requirements-template-torch.txt`" in route) == has_model
+        has_torch = has_model and answers.get("engine") != "onnx"
+        assert ("`requirements-template-torch.txt`" in route) == has_torch
 
 
 def stands_where(text: str, words: str, condition: bool) -> None:

@@ -113,7 +113,7 @@ BRANCHES = pytest.mark.parametrize(
     ("mode", "example", "file"),
     [
         (ENTER, DOWN + ENTER, "events/process.json"),
-        (ENTER, 2 * DOWN + ENTER, "requirements-template-torch.txt"),
+        (ENTER, 2 * DOWN + ENTER, "src/cmkit/model/encoder.py"),
         (ENTER, 3 * DOWN + ENTER, "src/cmkit/images/references.py"),
         (DOWN + ENTER, ENTER, "src/resources.json"),
         (DOWN + ENTER, DOWN + ENTER, "data/input/sample.jsonl"),

@@ -27,6 +27,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "blank": {"example": "blank", "payload_fields": NESTED},
     "blank-list": {"example": "blank", "returns_list": True, "multi_stage": True},
 }
+TORCH = {"engine": "sentence-transformers"}
 # What came later.
 LATER: dict[str, dict[str, Any]] = {
     "embedding": {"example": "embedding"},
@@ -183,8 +184,8 @@ def test_update_of_an_untouched_module_converges_with_a_fresh_copy(
         ({"ci": "github"}, {"ci": "gitlab"}),
         ({}, {"sources": "[GithubApi]"}),
         ({"permissions": "application"}, {"permissions": "none"}),
-        ({"example": "embedding"}, {"gpu": "t4"}),
-        ({"example": "embedding", "gpu": "t4"}, {"gpu": "none"}),
+        ({"example": "embedding", "engine": "onnx"}, {"gpu": "t4"}),
+        ({"example": "embedding", "gpu": "t4", **TORCH}, {"gpu": "none"}),
         ({"example": "embedding"}, {"weights_strategy": "downloaded"}),
         ({"example": "yolo", "weights_strategy": "downloaded"}, {"weights_strategy": "baked"}),
         ({"execution_mode": "pipeline"}, {"multi_stage": True}),
@@ -234,6 +235,7 @@ GIVEN_UNASKED: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "weights_dataset": "ri.foundry.main.dataset.1",
             "weights_branch": "release",
             "torch_index": "https://mirror.example.org/pytorch/{build}",
+            **TORCH,
         },
     ),
     (
@@ -324,6 +326,11 @@ class TestWhatAModuleIs:
                 {"execution_mode": "pipeline"},
                 {"inputs": "{input: media_set}"},
                 "this one reads rows.",
+            ),
+            (
+                {"example": "embedding"},
+                {"engine": "sentence-transformers"},
+                "engine stays onnx here.",
             ),
             (
                 {"execution_mode": "pipeline", "inputs": "{input: media_set}"},
@@ -481,3 +488,18 @@ class TestMechanisms:
         quiet_update(module)
         assert MINE in (module / ".pre-commit-config.yaml").read_text()
         assert (module / "hooks.yaml").exists()
+
+
+def test_a_module_from_before_the_question_of_an_engine_keeps_its_own(
+    history: Path, tmp_path: Path
+) -> None:
+    module = module_of(history, tmp_path / "module", "v1000.0.0", {"example": "embedding", **TORCH})
+    stored = module / ".copier-answers.yml"
+    stored.write_text(stored.read_text().replace("engine: sentence-transformers\n", ""))
+    commit(module, "as it was before")
+    files = {file.name: file.read_bytes() for file in module.glob("requirements*")}
+    with pytest.raises(ValueError, match="engine stays sentence-transformers here"):
+        quiet_recopy(module, data={"engine": "onnx"})
+    quiet_recopy(module)
+    assert "engine: sentence-transformers\n" in stored.read_text()
+    assert {file.name: file.read_bytes() for file in module.glob("requirements*")} == files

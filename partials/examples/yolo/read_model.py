@@ -5,8 +5,8 @@ def read_model() -> "YOLO":
         from ultralytics.models import YOLO
     with timed("load"), or_end(CHECKPOINT):
         model = YOLO(folder / CHECKPOINT, task="detect")
+    if model.task != "detect":
+        end(f"{CHECKPOINT} is for the task {model.task!r}, not for 'detect': take a detector")
     with timed("warm-up"):
-        (result,) = model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
-    if getattr(result, "boxes", None) is None:
-        end(f"{CHECKPOINT} is for the task {model.task!r}, which gives no boxes: take a detector")
+        model.predict(Image.new("RGB", (64, 64)), device=DEVICE, verbose=False)
     return model

@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from bdb import BdbQuit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
@@ -21,6 +22,10 @@ INFERENCE = sdk.DISABLE_STARTUP
 # It prints them to standard output, so logs keep out of there.
 set_up(stream=sys.stderr if INFERENCE else sys.stdout)
 log = logging.getLogger(__name__)
+
+IMPORTED = time.perf_counter()
+# Seconds of each step of the start, in the order in which they are logged.
+STEPS = {"weights": 0.0, "load": 0.0, "warm-up": 0.0}
 
 Asset = TypeVar("Asset")
 
@@ -51,10 +56,40 @@ def load(loader: Callable[[], Asset]) -> Asset:
         return cast(Asset, None)
     name = _name(loader)
     log.info("Loading: %s", name)
-    began = time.perf_counter()
-    asset = loader()
-    log.info("%s took %.2f s", name, time.perf_counter() - began)
-    return asset
+    with counted("load", name):
+        return loader()
+
+
+@contextmanager
+def counted(step: str, shown: str) -> Iterator[None]:
+    """Log how long a part of the start takes, and count it to a step, without the parts inside it."""
+    began, before = time.perf_counter(), sum(STEPS.values())
+    yield
+    took = time.perf_counter() - began
+    log.info("%s took %.2f s", shown, took)
+    STEPS[step] = STEPS.get(step, 0.0) + took - (sum(STEPS.values()) - before)
+
+
+def log_cold_start() -> None:
+    """Log the start in one line, which cm reads as well: `Cold start: import 0.31 s, ready 0.31 s`.
+
+    `ready` is all of it. What is not a step counts as import: Python, libraries, lines of app.py.
+    """
+    steps = {step: took for step, took in STEPS.items() if took and step != "import"}
+    ready = _seconds_of_process()
+    shown = {"import": max(0.0, ready - sum(steps.values())), **steps, "ready": ready}
+    log.info("Cold start: %s", ", ".join(f"{step} {took:.2f} s" for step, took in shown.items()))
+
+
+def _seconds_of_process() -> float:
+    """How old this process is; where the system does not say, the time since this file was imported."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            # Field 22, in ticks since the system started; the name before it may have spaces.
+            fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    return time.perf_counter() - IMPORTED
 
 
 def _name(loader: Callable[[], object]) -> str:

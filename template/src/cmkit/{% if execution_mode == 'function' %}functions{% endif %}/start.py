@@ -13,7 +13,7 @@ from compute_modules import startup as sdk
 from compute_modules.annotations import function
 from compute_modules.function_registry.function_registry import REGISTERED_FUNCTIONS, STREAMING
 
-from ..startup import NoTerminal, warn_of_another_cmkit
+from ..startup import NoTerminal, log_cold_start, warn_of_another_cmkit
 from .client import Client, stop
 from .files import forgotten
 from .results import to_json
@@ -48,6 +48,7 @@ def start(*files: ModuleType) -> None:
     for name, handler in REGISTERED_FUNCTIONS.items():
         REGISTERED_FUNCTIONS[name] = _guarded(name, handler, STREAMING[name])
     log.info("Serving %s", ", ".join(REGISTERED_FUNCTIONS))
+    log_cold_start()
     sdk.InternalQueryService = Client  # type: ignore[attr-defined]  # its name there
     # The SDK's default, a process pool, forks: a loaded model hangs and a crashed worker loses its job.
     sdk.start_compute_module(concurrency_type=sdk.ConcurrencyType.THREAD_POOL)

@@ -2,20 +2,18 @@
 
 import logging
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
+
+from ..startup import counted
 
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def timed(step: str) -> Iterator[None]:
+def timed(step: str) -> AbstractContextManager[None]:
     """Log how many seconds a step of the start took."""
-    began = time.perf_counter()
-    yield
-    log.info("Model: %s took %.2f s", step, time.perf_counter() - began)
+    return counted(step, f"Model: {step}")
 
 
 @contextmanager
