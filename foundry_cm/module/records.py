@@ -1,7 +1,6 @@
 """Typed records of what people write in TOML and JSON, and one way to refuse what does not fit.
 
-msgspec does the checking; of the libraries compared it adds least to the start of each command
-(docs/decisions/0007-one-schema-layer.md).
+msgspec does the checking; of the libraries compared it adds least to the start of each command.
 """
 
 from __future__ import annotations
