@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,16 @@ REPOSITORY = Path(__file__).parent.parent
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Foundry runs modules on Linux")
 QUESTIONS = set(yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8")))
+
+
+def pytest_configure() -> None:
+    """Hear of the signals that a shell ignores for what runs in its background, or under nohup.
+
+    What a test starts would ignore them as well.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers() -> int:
