@@ -246,7 +246,7 @@ def private(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     with local.env(**here):
         for ci, address in addresses.items():
             modules[ci] = tmp_path_factory.mktemp(ci) / "module"
-            data = {"ci": ci, "example": "embedding"}
+            data = {"ci": ci, "example": "embedding", "engine": "sentence-transformers"}
             if ci == "short":
                 data = {"ci": "github", "cm_from": "index"}
             source = address if ci == "short" else f"git+{address}"
