@@ -15,7 +15,7 @@ from foundry_cm.module.project import Project
 from foundry_cm.weights.pull import pull
 from foundry_cm.weights.request import check
 from tests.conftest import Render
-from tests.models.conftest import Module
+from tests.models.conftest import TORCH, Module
 from tests.models.hub import safetensors
 from tests.models.weights import silent
 from tests.platforms import LocalPlatform, running_platform
@@ -116,7 +116,7 @@ def test_replica_downloads_with_its_application_permissions(
     render: Render, platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = render(
-        example="embedding",
+        **TORCH,
         weights_strategy="downloaded",
         weights_origin="foundry",
         weights_dataset=DATASET,
