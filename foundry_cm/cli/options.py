@@ -86,7 +86,7 @@ Remote = Annotated[
         metavar="NAME[=RID]",
         help="Read this dataset, media set or object type in the Foundry that FOUNDRY_HOSTNAME names, as "
         "FOUNDRY_TOKEN. An object type has the RID of its Ontology. A name alone takes its RID from "
-        "[tool.foundry-cm.remote]; repeatable.",
+        "\\[tool.foundry-cm.remote]; repeatable.",
         show_default=False,
     ),
 ]

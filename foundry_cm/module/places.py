@@ -66,7 +66,10 @@ def read_file(file: Path) -> Any:
     except (ValueError, RecursionError) as error:
         what, line = f"{file.name} is not {form}: {error}", _line_of_fault(error)
     where = f"{file}:{line}" if line else str(file)
-    raise CmError(what, where=where, code="Settings", exit_code=USAGE)
+    # So Python's own reader says it.
+    twice = "Cannot overwrite a value" in what
+    fix = "A key stands there for the second time: keep one of the two lines." if twice else None
+    raise CmError(what, where=where, fix=fix, code="Settings", exit_code=USAGE)
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 from rich.table import Table
+from rich.text import Text
 
-from foundry_cm.cli import console
+from foundry_cm.cli import app, console
 from foundry_cm.errors import CmError, annotation, printable
 from foundry_cm.testing import told
 
@@ -80,3 +83,14 @@ def test_annotation_keeps_its_text_in_its_place() -> None:
 
 def test_failed_test_shows_it_as_well() -> None:
     assert not RAW.search(told(CmError(HOSTILE, where=HOSTILE, details=HOSTILE)))
+
+
+def test_help_says_all_that_is_written_in_it() -> None:
+    def texts(command: Any) -> Iterator[str]:
+        yield from filter(None, [command.help, *(getattr(p, "help", "") for p in command.params)])
+        for name in getattr(command, "commands", ()):
+            yield from texts(command.get_command(None, name))
+
+    # What stands in brackets would be taken for a style, and vanish.
+    for text in texts(typer.main.get_command(app)):
+        assert Text.from_markup(text).plain == text.replace("\\[", "["), text

@@ -62,6 +62,10 @@ def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path) -> None:
         Project.read(tmp_path)
     assert refused.value.where == f"{tmp_path / 'pyproject.toml'}:2"
     assert refused.value.what.startswith("pyproject.toml is not TOML: ")
+    (tmp_path / "pyproject.toml").write_text("a = 1\na = 2\n")
+    with pytest.raises(CmError) as twice:
+        Project.read(tmp_path)
+    assert twice.value.fix == "A key stands there for the second time: keep one of the two lines."
 
 
 def test_a_file_that_is_not_text_is_no_traceback(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +78,17 @@ def client_of(foundry: Foundry) -> Any:
     config = Config(verify=foundry.local.ca)
     auth = ConfidentialClientAuth(client_id, secret, scopes=[])
     return FoundryClient(auth=auth, hostname=foundry.local.platform, config=config)
+
+
+def answered(foundry: Foundry, path: str) -> int:
+    """The status of a read whose path is sent as it is: the usual clients would resolve its `..`."""
+    host = foundry.local.platform
+    tls = ssl.create_default_context(cafile=foundry.local.ca)
+    connection = http.client.HTTPSConnection(host, timeout=60, context=tls)
+    with contextlib.closing(connection):
+        token = foundry.local.tokens.issue()
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status
 
 
 @pytest.mark.usefixtures("shell")
@@ -225,6 +239,14 @@ def test_the_token_goes_to_the_named_host_alone(
         with Foundry(folder, [sys.executable, "app.py"], remote={"orders": ORDERS}) as foundry:
             with pytest.raises(InternalServerError):
                 client_of(foundry).datasets.Dataset.File.content(ORDERS, "a")
+            # A RID opens what is below it, and nothing that a path reaches by way of it.
+            for path in (
+                f"/api/v2/admin/users/{ORDERS}",
+                f"/api/v2/datasets/{ORDERS}/../../admin/users",
+                f"/api/v2/datasets/{ORDERS}/files/..%2F..%2F{PHOTOS}/content",
+                f"/api/v2/datasets/{ORDERS}/files/%252e%252e%255cb/content",
+            ):
+                assert answered(foundry, path) in (400, 404), path
     # The look at the start, and the read that was not followed; the module's own token stays here.
     assert other.authorizations == [f"Bearer {CANARY}"] * 2
 

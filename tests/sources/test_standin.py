@@ -16,7 +16,7 @@ from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.sources.answers import Answers, Asked
 from foundry_cm.local.sources.declared import LocalSources, Source
 from foundry_cm.local.sources.recording import check_folder
-from foundry_cm.local.sources.redaction import logs_in, of_source, redacted
+from foundry_cm.local.sources.redaction import logs_in, of_query, of_source, redacted
 from foundry_cm.local.sources.standin import StandIn
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
 from tests.conftest import Render
@@ -141,6 +141,11 @@ def test_what_is_recorded_is_answered_again_and_holds_no_secret(
         real = [json.loads(ask(foundry, *question)) for question in questions]
         ask(foundry, "GET", "/photo")
         assert "Recorded GET /parts/7 in answers/parts/get-parts-7-" in foundry.output
+        # A credential that the module itself puts into an address is in no Source.
+        ask(foundry, "GET", "/parts/7?api_key=canary-own")
+        assert (
+            "GET /parts/7?api_key=REDACTED was not recorded, for its path has a credential in it."
+        ) in foundry.output
     files = list((module / "answers/parts").iterdir())
     texts = "".join(path.read_text(errors="replace") for path in files)
     assert [
@@ -276,3 +281,8 @@ def test_a_login_is_found_in_each_form_in_which_it_travels() -> None:
     secrets = of_source(Source(headers={"Authorization": login, "Accept": "application/json"}))
     said = f"{login} canary/pass canary%2Fpass application/json"
     assert redacted(secrets, said) == "REDACTED REDACTED REDACTED application/json"
+
+
+def test_a_credential_in_an_address_is_found_by_its_name() -> None:
+    query = [("api_key", "ab"), ("X-Amz-Signature", "0a1b2c"), ("key", "bolt-7"), ("page", "2")]
+    assert of_query(query) == {"ab", "0a1b2c"}

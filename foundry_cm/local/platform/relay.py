@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
@@ -40,6 +41,11 @@ _ANSWERED = (
     "ETag",
     "Last-Modified",
     "Retry-After",
+)
+# What lies below a dataset or a media set; its RID elsewhere in a path says nothing of what is read.
+_RESOURCE = re.compile(
+    r"/(api/v2/(datasets|mediasets)|foundry-catalog/api/catalog/datasets"
+    r"|foundry-data-proxy/api/dataproxy/datasets|mio/api/media-set)/(?P<rid>[^/]+)"
 )
 # The one call that reads by POST.
 _LISTED_BY_POST = re.compile(r"/mio/api/media-set/[^/]+/paging")
@@ -72,9 +78,11 @@ class Relay:
     async def find(self, request: web.Request) -> tuple[str, str] | None:
         """The name of what a request reads, and its address on the real Foundry; None for all else."""
         path, reads = request.path, request.method in ("GET", "HEAD")
+        if _climbs(path):
+            return None
         if reads or (request.method == "POST" and _LISTED_BY_POST.fullmatch(path)):
-            found = filter(None, map(self._resources.get, path.split("/")))
-            if resource := next(found, None):
+            below = _RESOURCE.match(path)
+            if resource := below and self._resources.get(below["rid"]):
                 return resource.alias, request.raw_path
         match = _OBJECTS.fullmatch(path)
         if match and (reads or (request.method == "POST" and match["question"])):
@@ -194,6 +202,11 @@ async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse) -> we
         raise ConnectionError from None
     await response.write_eof()
     return response
+
+
+def _climbs(path: str) -> bool:
+    """Whether a path leads out of what it names, should a proxy over there resolve its `..`."""
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path)))
 
 
 def _refusal(request: web.Request, relay: Relay, name: str, status: int) -> ApiError:

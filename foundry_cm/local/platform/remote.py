@@ -24,7 +24,8 @@ def chosen(asked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
                 f'Nothing says which dataset, media set or object type "{alias}" is in Foundry',
                 where="--remote",
                 fix=f"Give its RID: --remote {alias}=ri.foundry.main.dataset..., or write it into "
-                "pyproject.toml, [tool.foundry-cm.remote]. " + near_miss(alias, known),
+                "pyproject.toml, [tool.foundry-cm.remote]."
+                + (f" {near_miss(alias, known)}" if known else ""),
                 exit_code=USAGE,
             )
         if not ALIAS.fullmatch(alias):

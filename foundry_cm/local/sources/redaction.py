@@ -24,6 +24,11 @@ _HANDED_OUT = {
     "clientsecret", "idtoken", "passwd", "password", "privatekey", "refreshtoken", "secret",
     "secretaccesskey", "secretkey", "sessiontoken", "token",
 }  # fmt: skip
+# Names under which an address carries one besides, signed addresses among them.
+_IN_ADDRESS = _HANDED_OUT | {
+    "awsaccesskeyid", "auth", "sig", "signature", "xamzcredential", "xamzsecuritytoken",
+    "xamzsignature", "xgoogcredential", "xgoogsignature",
+}  # fmt: skip
 _PAIR = re.compile(r'("([\w.-]+)"\s*:\s*)"(?:[^"\\]|\\.)*"')
 _NAMED = re.compile(rb'([A-Za-z][\w.-]*)"?\s*[=:]')
 # A shorter value is found everywhere, and is no credential.
@@ -47,6 +52,12 @@ def of_source(source: Source) -> set[str]:
 def of_headers(headers: Iterable[tuple[str, str]]) -> set[str]:
     """The credentials among the headers of a request or an answer."""
     return _forms(value for name, value in headers if _CREDENTIAL.search(name))
+
+
+def of_query(query: Iterable[tuple[str, str]]) -> set[str]:
+    """The credentials among the parameters of a request, however short."""
+    found = {value for name, value in query if value and _plain(name) in _IN_ADDRESS}
+    return found | _forms(found)
 
 
 def hidden_in(secrets: Iterable[str], content: bytes) -> bool:

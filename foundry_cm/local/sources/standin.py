@@ -22,7 +22,14 @@ from foundry_cm.local.reporter import Reporter
 from foundry_cm.local.sources.answers import Answers, Asked, missing
 from foundry_cm.local.sources.declared import Source
 from foundry_cm.local.sources.recording import NotRecorded, Received, check_folder, record
-from foundry_cm.local.sources.redaction import hidden_in, logs_in, of_headers, of_source, redacted
+from foundry_cm.local.sources.redaction import (
+    hidden_in,
+    logs_in,
+    of_headers,
+    of_query,
+    of_source,
+    redacted,
+)
 
 # What concerns one connection alone, and what is told anew of the other one.
 _OF_CONNECTION = {
@@ -185,7 +192,7 @@ class StandIn:
         return str(URL(self.source.url).origin()) if self.source.url else "\n\0"
 
     async def _record(self, request: web.Request, received: Received) -> None:
-        secrets = self._secrets | of_headers(request.headers.items()) | of_headers(received.headers)
+        secrets = self._secrets_of(request) | of_headers(received.headers)
         asked = await self._asked(request)
         body = await request.read()
         if hidden_in(secrets, body) or logs_in(body):
@@ -199,8 +206,13 @@ class StandIn:
             told = redacted(secrets, str(asked))
             self._reporter.noted(f"The Source {self.name}: {told} was not recorded, for {error}.")
 
+    def _secrets_of(self, request: web.Request) -> set[str]:
+        """The credentials of the Source, and those that the module itself gives a request."""
+        told = of_headers(request.headers.items()) | of_query(request.query.items())
+        return self._secrets | told
+
     def _failed(self, status: int, error: CmError, request: web.Request) -> web.Response:
-        secrets = self._secrets | of_headers(request.headers.items())
+        secrets = self._secrets_of(request)
         what, where, fix = (
             part and redacted(secrets, part) for part in (error.what, error.where, error.fix)
         )
