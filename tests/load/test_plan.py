@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import sys
+import time
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +27,7 @@ from foundry_cm.local.function.fleet import Count
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
 from foundry_cm.module.scaler import Override, Rules
+from tests import pace
 
 OFFICE = Override.parse("mon-fri 08:00-18:00 Europe/Berlin 0-1")
 BOTH = [calls.simulate, minutes.simulate_in_bulk]
@@ -155,24 +157,25 @@ from compute_modules.annotations import function
 
 @function
 def wait(context, event) -> float:
-    time.sleep(0.1)
-    return 0.1
+    time.sleep(event["seconds"])
+    return event["seconds"]
 
 if __name__ == "__main__":
     start_compute_module(ConcurrencyType.THREAD_POOL)
 """
-# Half a second of the test is the scaler's minute, and a call of a tenth takes 12 s.
-SCALE = 120.0
+# Half a second of the test is the scaler's minute, and a call takes 12 s of the scaler's time.
+SCALE = pace.scale(most=120, start=60)
 BUSY_MINUTES, MINUTES = 7, 32
 
 
 async def served(settings: Settings) -> list[Count]:
     """How many replicas there are while a call comes every 5 s for some minutes, and then none."""
     async with LocalFoundry(settings) as foundry:
-        running = []
-        for _ in range(BUSY_MINUTES * 12):
-            running.append(asyncio.create_task(foundry.call("wait", {})))
-            await asyncio.sleep(5 / SCALE)
+        running, began = [], time.monotonic()
+        for number in range(BUSY_MINUTES * 12):
+            # By the clock, so that a busy machine stretches no pause.
+            await asyncio.sleep(max(0.0, began + number * 5 / SCALE - time.monotonic()))
+            running.append(asyncio.create_task(foundry.call("wait", {"seconds": 12 / SCALE})))
         await asyncio.gather(*running)
         while foundry.fleet.counts[-1].present:
             await asyncio.sleep(0.05)
