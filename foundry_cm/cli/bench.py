@@ -145,7 +145,8 @@ def bench(
     if result.target_p95 and not result.best:
         raise CmError("No setting keeps the target at any load", code="TargetMissed")
     plan = f"cm plan --bench {shlex.quote(str(output))}" if output else "cm plan"
-    say_next(f"{plan} --calls 60", "finds replicas for the calls a minute that you expect")
+    target = "" if result.target_p95 else " --target-p95 1s"
+    say_next(f"{plan} --calls 60{target}", "finds replicas for the calls a minute that you expect")
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -104,7 +105,9 @@ def plan(
         Literal["t4", "v100", "a100", "a10g", "l4", "h100"] | None,
         typer.Option(help="The GPU of one replica.", show_default=False),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=28, help="How many days, from a Monday on.")] = 7,
+    days: Annotated[
+        int, typer.Option(min=1, max=demands.MOST_DAYS, help="How many days, from a Monday on.")
+    ] = 7,
     seed: Annotated[int, typer.Option(help="Of the arrivals.")] = 1,
     chart: Annotated[
         Path | None,
@@ -134,7 +137,7 @@ def plan(
             exit_code=USAGE,
         ) from None
     result = _measured(project, bench, service)
-    demand = _demand(calls, hours, outside, load, days)
+    demand = _demand(calls, hours, outside, load, days).enough()
     services, cold_starts = _times(result, project, service, service_p95, cold_start)
     target = target_p95 or (result.target_p95 if result else None)
     if not target:
@@ -149,7 +152,7 @@ def plan(
         target_p95=target,
         size=Size(vcpus=vcpus, gib=memory_gb, gpu=gpu),
         today=Rules(
-            minimum=min(settings.min_replicas, settings.max_replicas),
+            minimum=settings.min_replicas,
             maximum=settings.max_replicas,
             concurrency=settings.concurrency,
         ),
@@ -252,17 +255,14 @@ def _show(found: Plan, format: str) -> None:
         return
     demand = found.question.demand
     how = "call by call" if found.single else "with the calls of each 10 s together"
-    say(f"{demand.name}; {demand.days:g} days from Monday on, {how}")
+    days = "day" if demand.days == 1 else "days"
+    say(f"{demand.name}; {demand.days:g} {days} from Monday on, {how}")
+    names = ("replicas", "limit", "p95", "worst h", "starts", "hours", "compute s")
     table = Table(
         Column("", no_wrap=True),
-        "replicas",
-        "limit",
-        "p95",
-        "worst h",
-        "starts",
-        "hours",
-        "compute s",
-        caption="limit: concurrency limit. p95: of all calls, and of the worst hour. The rest: a day.",
+        *(Column(name, justify="right", no_wrap=True) for name in names),
+        collapse_padding=True,
+        caption="limit: concurrency. p95: of all calls, and of the worst hour. The rest: a day.",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
@@ -285,6 +285,14 @@ def _show(found: Plan, format: str) -> None:
             say(f"{name}: with the scheduled override {outcome.rules.override}")
     if not all(outcome.keeps(found.question.target_p95) for _, outcome in _rows(found)):
         say(f"* misses the target of {_seconds(found.question.target_p95)}", "dim")
+    known, today = found.question.services, found.question.today.concurrency
+    if today not in known:
+        measured = ", ".join(map(str, sorted(known)))
+        say(
+            f"Today's concurrency limit, {today}, was not measured (only {measured}): its calls are taken "
+            f"to last as long as at {found.question.nearest(today)}",
+            "yellow",
+        )
 
 
 def _rows(found: Plan) -> list[tuple[str, Outcome]]:
@@ -307,10 +315,10 @@ def _as_json(found: Plan) -> dict[str, Any]:
                 "concurrency_limit": outcome.rules.concurrency,
                 "schedule": str(outcome.rules.override) if outcome.rules.override else None,
                 "keeps_target": outcome.keeps(target),
-                "p50": round(outcome.p50, 4),
-                "p95": round(outcome.p95, 4),
-                "p99": round(outcome.p99, 4),
-                "p95_of_worst_hour": round(outcome.worst_hour, 4),
+                "p50": _number(outcome.p50),
+                "p95": _number(outcome.p95),
+                "p99": _number(outcome.p99),
+                "p95_of_worst_hour": _number(outcome.worst_hour),
                 "starts_per_day": round(outcome.starts_a_day, 2),
                 "replica_hours_per_day": round(outcome.replica_hours, 2),
                 "compute_seconds_per_day": round(outcome.compute_seconds(size), 1),
@@ -337,7 +345,14 @@ def _say_how(rules: Rules, project: Project) -> None:
         )
 
 
+def _number(seconds: float) -> float | None:
+    """For JSON, which has no NaN: null where no call was answered."""
+    return None if math.isnan(seconds) else round(seconds, 4)
+
+
 def _seconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "-"
     if seconds >= 7200:
         return f"{seconds / 3600:,.0f} h"
     if seconds >= 120:

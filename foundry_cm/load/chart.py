@@ -10,32 +10,45 @@ from foundry_cm.load.result import Measurement, Result, Setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # What installs it, as pip wants it.
 EXTRA = "foundry-cm[bench]"
 
 
-def draw(result: Result, file: Path) -> bool:
-    """Draw the result into a PNG; gives whether matplotlib is there to do so."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
+def blank() -> Figure:
+    """An empty chart of the size that all have; raises `ImportError` without matplotlib."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
-    (latency, throughput), (starts, memory) = figure.subplots(2, 2)
-    figure.suptitle(f"{result.module} under load, {result.began[:16].replace('T', ' ')}")
-    _latencies(latency, result)
-    _throughputs(throughput, result)
-    _starts(starts, result)
-    _memories(memory, result)
+    return figure
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a chart as PNG; raises `CmError` where that cannot be."""
     try:
         figure.savefig(file, format="png", dpi=110)
     except OSError as error:
         raise CmError(
             f"The chart cannot be written: {error.strerror}", where=str(file), exit_code=USAGE
         ) from None
+
+
+def draw(result: Result, file: Path) -> bool:
+    """Draw the result into a PNG; gives whether matplotlib is there to do so."""
+    try:
+        figure = blank()
+    except ImportError:
+        return False
+    (latency, throughput), (starts, memory) = figure.subplots(2, 2)
+    figure.suptitle(f"{result.module} under load, {result.began[:16].replace('T', ' ')}")
+    _latencies(latency, result)
+    _throughputs(throughput, result)
+    _starts(starts, result)
+    _memories(memory, result)
+    save(figure, file)
     return True
 
 
@@ -95,7 +108,9 @@ def _starts(axes: Axes, result: Result) -> None:
     axes.set(title="Cold start", ylabel="s")
     axes.tick_params(axis="x", rotation=30)
     if axes.patches:
-        axes.legend(fontsize="small")
+        # Above the bars, not over them.
+        axes.set_ylim(top=1.3 * max(below))
+        axes.legend(fontsize="small", ncols=5, loc="upper left")
 
 
 def _memories(axes: Axes, result: Result) -> None:

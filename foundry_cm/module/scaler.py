@@ -154,8 +154,18 @@ class Scaler:
         """When the load is looked at next: `step` is to be called then, if no call comes or goes."""
         return self._next_look
 
-    def step(self, now: float, *, running: float, replicas: int, queued: int = 0) -> int:
+    def step(
+        self,
+        now: float,
+        *,
+        running: float,
+        replicas: int,
+        queued: int = 0,
+        active: bool | None = None,
+    ) -> int:
         """Take note that from `now` on so many calls run and so many wait; gives the wished replicas.
+
+        Where `running` is the mean of some seconds, `active` tells whether there is a call at this moment.
 
         `replicas` are those that are there. Inferred: one that starts counts from its beginning, and
         one that was told to end neither counts itself nor do its calls. A call that waits is no part
@@ -166,7 +176,7 @@ class Scaler:
             self._look()
         self._pass(now)
         self._running, self._replicas = running, replicas
-        self._active = running + queued > 0
+        self._active = running + queued > 0 if active is None else active
         self._keep_bounds(now)
         if self.wished == 0 and self._active:
             self._wish(1, "a call came")

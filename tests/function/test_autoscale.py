@@ -17,6 +17,7 @@ from foundry_cm.local.function.settings import Scaling
 from foundry_cm.local.panel.functions import functions_app
 from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.module.scaler import Rules
+from tests import pace
 
 WAITS = """
 import time
@@ -31,8 +32,9 @@ def wait(context, event) -> float:
 if __name__ == "__main__":
     start_compute_module(ConcurrencyType.THREAD_POOL)
 """
-# The scaler's minute passes in 40 ms, its half an hour in 1.2 s.
-SCALE = 1500.0
+# The scaler's minute passes in 40 ms, its half an hour in 1.2 s, and a start is far below that.
+SCALE = pace.scale(most=1500, start=600)
+LIVES_SCALE = pace.scale(most=600, start=200)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def scaled(
 
 
 async def until(foundry: LocalFoundry, present: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(30 * 1500 / SCALE):
         while len(foundry.fleet.replicas) != present:
             await asyncio.sleep(0.02)
 
@@ -86,12 +88,12 @@ def test_replicas_follow_the_load_down_to_zero_and_a_call_brings_one_back(module
 
 async def one_by_one(foundry: LocalFoundry) -> list[CallResult]:
     async with foundry:
-        return [await foundry.call("wait", {"seconds": 0.4}) for _ in range(6)]
+        return [await foundry.call("wait", {"seconds": 240 / LIVES_SCALE}) for _ in range(6)]
 
 
 def test_a_replica_at_the_end_of_its_life_finishes_its_calls_and_is_replaced(module: Path) -> None:
-    # One life is a second.
-    foundry = scaled(module, scale=600, lifetime_seconds=600.0)
+    # One life is a second, and a call less than half of it.
+    foundry = scaled(module, scale=LIVES_SCALE, lifetime_seconds=600.0)
     calls = asyncio.run(one_by_one(foundry))
     assert len({call.replica for call in calls}) > 1
     assert {count.wished for count in foundry.fleet.counts} == {1}

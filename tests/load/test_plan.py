@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
+import time
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -19,12 +21,13 @@ from foundry_cm.errors import CmError
 from foundry_cm.load.plan import calls, minutes
 from foundry_cm.load.plan.demand import Demand, constant, from_csv, office
 from foundry_cm.load.plan.outcome import HOUR, Outcome, Size
-from foundry_cm.load.plan.search import Question, plan
+from foundry_cm.load.plan.search import Question, needed, plan
 from foundry_cm.load.plan.service import Service
 from foundry_cm.local.function.fleet import Count
 from foundry_cm.local.function.foundry import LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
 from foundry_cm.module.scaler import Override, Rules
+from tests import pace
 
 OFFICE = Override.parse("mon-fri 08:00-18:00 Europe/Berlin 0-1")
 BOTH = [calls.simulate, minutes.simulate_in_bulk]
@@ -59,6 +62,34 @@ def test_calls_as_amounts_come_to_what_single_calls_do(
     assert all(abs(each) < 0.12 for each in differences)
 
 
+def test_calls_as_amounts_leave_pauses_in_which_the_last_replica_goes() -> None:
+    """With quick calls there is often none, and of a long rare one nothing is left after a while."""
+    for service, rate, rules in (
+        (0.2, 60, Rules(minimum=0, maximum=1)),
+        (30, 1 / 60, Rules(minimum=0, maximum=2)),
+    ):
+        single, bulk = (simulated(each, rules, constant(rate, 3), service) for each in BOTH)
+        assert bulk.starts == pytest.approx(single.starts, rel=0.3)
+        assert bulk.p50 == pytest.approx(single.p50, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("inside", "rate", "places", "later"),
+    [
+        # Places of calls that take 20 s: those that fill, are full, are emptied, and are not there.
+        (0, 1, 40, 20 * (1 - math.exp(-0.5))),
+        (0, 4, 20, 20 + 3 * (10 - 20 * math.log(4 / 3))),
+        (40, 0, 20, 30),
+        (25, 0, 20, 20 * math.exp(-0.25)),
+        (7, 1, 0, 17),
+    ],
+)
+def test_an_amount_of_calls_comes_and_goes_with_the_time_that_each_takes(
+    inside: float, rate: float, places: int, later: float
+) -> None:
+    assert minutes._later(inside, rate, places, 20) == pytest.approx(later)
+
+
 @pytest.mark.parametrize("simulate", BOTH)
 def test_after_a_pause_a_call_waits_for_the_start_of_a_replica(simulate: Any) -> None:
     rare = constant(1 / 120, 7)
@@ -89,22 +120,34 @@ def test_more_calls_than_places_pile_up_and_are_not_called_kept(simulate: Any) -
     assert not outcome.keeps(1e9)
 
 
-def test_the_plan_is_the_cheapest_that_keeps_the_target_and_uses_the_hours_of_the_load() -> None:
-    question = Question(
-        demand=office(50, OFFICE, 0.2, 2),
-        services={1: Service.typed(2.0, 4.0)},
-        cold_starts=(25.0,),
-        target_p95=5.0,
+def asked(demand: Demand, target: float, service: float = 0.2) -> Question:
+    times = {1: Service.typed(service, 2 * service)}
+    return Question(
+        demand=demand,
+        services=times,
+        cold_starts=(20.0,),
+        target_p95=target,
         size=Size(),
         today=Rules(),
     )
-    found = plan(question)
+
+
+def test_the_plan_is_the_cheapest_that_keeps_the_target_and_uses_the_hours_of_the_load() -> None:
+    found = plan(asked(office(50, OFFICE, 0.2, 1), target=5, service=2))
     assert found.recommended and found.recommended.p95 <= 5
     costs = {each.name: each.outcome.paid for each in found.others}
     waits = {each.name: each.outcome.p95 for each in found.others}
     assert costs["cheapest"] <= found.recommended.paid < costs["quickest"]
     assert waits["quickest"] <= found.recommended.p95 < waits["today"]
     assert found.recommended.rules.override
+
+
+def test_a_plan_has_no_more_replicas_than_the_target_needs_nor_saves_nothing_by_starts() -> None:
+    question = asked(constant(3000, 1), target=2)
+    found = plan(question).recommended
+    # Eleven calls run at a time on average, and Foundry would have 15 replicas for them.
+    assert found and found.keeps(2) and needed(question, 1) == 15
+    assert 10 < found.rules.minimum == found.rules.maximum < 15
 
 
 WAITS = """
@@ -114,24 +157,25 @@ from compute_modules.annotations import function
 
 @function
 def wait(context, event) -> float:
-    time.sleep(0.1)
-    return 0.1
+    time.sleep(event["seconds"])
+    return event["seconds"]
 
 if __name__ == "__main__":
     start_compute_module(ConcurrencyType.THREAD_POOL)
 """
-# Half a second of the test is the scaler's minute, and a call of a tenth takes 12 s.
-SCALE = 120.0
+# Half a second of the test is the scaler's minute, and a call takes 12 s of the scaler's time.
+SCALE = pace.scale(most=120, start=60)
 BUSY_MINUTES, MINUTES = 7, 32
 
 
 async def served(settings: Settings) -> list[Count]:
     """How many replicas there are while a call comes every 5 s for some minutes, and then none."""
     async with LocalFoundry(settings) as foundry:
-        running = []
-        for _ in range(BUSY_MINUTES * 12):
-            running.append(asyncio.create_task(foundry.call("wait", {})))
-            await asyncio.sleep(5 / SCALE)
+        running, began = [], time.monotonic()
+        for number in range(BUSY_MINUTES * 12):
+            # By the clock, so that a busy machine stretches no pause.
+            await asyncio.sleep(max(0.0, began + number * 5 / SCALE - time.monotonic()))
+            running.append(asyncio.create_task(foundry.call("wait", {"seconds": 12 / SCALE})))
         await asyncio.gather(*running)
         while foundry.fleet.counts[-1].present:
             await asyncio.sleep(0.05)
@@ -216,10 +260,12 @@ def test_a_person_gets_a_table_a_chart_and_the_line_that_takes_the_answers(modul
         row[0] for row in rows if row and row[0] in ("recommended", "cheapest", "quickest", "today")
     ]
     assert names == ["recommended", "cheapest", "quickest", "today"]
+    # A replica that is away for a moment after each half an hour saves nearly nothing.
     assert (
-        "next: copier update -d min_replicas=0 -d max_replicas=1 -d concurrency_limit=1"
+        "next: copier update -d min_replicas=1 -d max_replicas=1 -d concurrency_limit=1"
         in done.stderr
     )
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert (module / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -241,6 +287,10 @@ def test_json_has_each_plan_and_a_target_that_nothing_keeps_ends_with_1(module: 
         ([*TYPED, "--calls", "9"], "There is no latency to plan for"),
         (["--service", "1s", "--calls", "9"], "A typed service time needs a cold start beside it"),
         ([*TYPED, "--calls", "9", "--hours", "always"], '--hours "always" cannot be read'),
+        (
+            [*TYPED, "--calls", "0.005", "--target-p95", "1s"],
+            "The load comes to 7.2 calls in all: too few for a p95",
+        ),
         ([*TYPED, "--bench", "b.json", "--calls", "9"], "Give --bench or --service, not both"),
     ],
 )

@@ -125,3 +125,23 @@ def test_too_few_results_are_an_error_and_no_one_gets_another_callers(batching: 
     with pytest.raises(ValueError, match=r"^first\(\) gave 1 results for 2 items$"):
         first([1, 2])
     assert first([3]) == [3]
+
+
+class Ends(BaseException):
+    """What is no `Exception`, as an interrupt is none."""
+
+
+def test_a_model_that_ends_otherwise_gives_no_caller_an_empty_answer(batching: ModuleType) -> None:
+    model = Model()
+
+    def double(items: list[int]) -> list[int]:
+        model(items)
+        if 1 in items:
+            raise Ends
+        return items
+
+    shared = batching.batched(most=64)(double)
+    with calls_at_once(model, shared, [[0], [1], [2]]) as results:
+        assert (results[0](), results[2]()) == ([0], [2])
+        with pytest.raises(Ends):
+            results[1]()

@@ -6,19 +6,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from foundry_cm.errors import USAGE, CmError
+from foundry_cm.load.chart import blank, save
 from foundry_cm.load.plan.demand import Demand
 from foundry_cm.load.plan.outcome import Outcome
 
 
 def draw(demand: Demand, outcome: Outcome, target_p95: float, file: Path) -> None:
     """Draw one simulated deployment into a PNG; raises `CmError` where it cannot be written."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import DateFormatter, DayLocator
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank()
     load, replicas, latency = figure.subplots(3, 1, sharex=True)
     start = datetime.fromtimestamp(demand.begins, demand.zone)
 
@@ -42,9 +39,4 @@ def draw(demand: Demand, outcome: Outcome, target_p95: float, file: Path) -> Non
     latency.legend(fontsize="small")
     latency.xaxis.set_major_locator(DayLocator(tz=demand.zone))  # type: ignore[no-untyped-call]
     latency.xaxis.set_major_formatter(DateFormatter("%a", demand.zone))  # type: ignore[no-untyped-call]
-    try:
-        figure.savefig(file, format="png", dpi=110)
-    except OSError as error:
-        raise CmError(
-            f"The chart cannot be written: {error.strerror}", where=str(file), exit_code=USAGE
-        ) from None
+    save(figure, file)

@@ -18,6 +18,8 @@ from foundry_cm.module.scaler import Override
 _MONDAY = datetime(2026, 1, 12)
 _MOST_BYTES = 50_000_000
 MINUTE, DAY = 60.0, 86_400.0
+# The fewest calls that a plan can stand on, and the most days that are simulated.
+FEWEST_CALLS, MOST_DAYS = 10, 28
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class Demand:
         """The most calls in a minute."""
         return max(self.rates)
 
+    def enough(self) -> Demand:
+        """Itself; raises `CmError` where it has too few calls for a p95 to mean anything."""
+        if self.calls >= FEWEST_CALLS:
+            return self
+        days = math.ceil(self.days * FEWEST_CALLS / self.calls)
+        raise CmError(
+            f"The load comes to {self.calls:.2g} calls in all: too few for a p95",
+            fix=f"Simulate {days} days: --days {days}"
+            if days <= MOST_DAYS
+            else "Plan for more calls: for so few, a replica that is always there is the only question",
+            exit_code=USAGE,
+        )
+
     def at(self, seconds: float) -> float:
         """Calls a minute, so many seconds after it began."""
         return self.rates[min(int(seconds // MINUTE), len(self.rates) - 1)]
@@ -69,7 +84,7 @@ def office(calls: float, hours: Override, outside: float, days: int) -> Demand:
     rates = tuple(calls if hours.active(time) else outside for time in times)
     if calls not in rates:
         raise CmError(
-            f"None of the hours lie in the first {days} days from Monday on",
+            "None of the hours lie in the days that are simulated, from Monday on",
             fix="Simulate a week: --days 7",
             exit_code=USAGE,
         )

@@ -61,10 +61,12 @@ class Fleet:
         starting = [replica.began for replica in self.replicas if not replica.ready]
         return min(starting, default=self.env.now) + max(self.cold_starts) - self.env.now
 
-    def step(self, running: float, queued: int) -> None:
+    def step(self, running: float, queued: int, active: bool | None = None) -> None:
         """Let the scaler see the calls, and do what it wishes."""
-        now = self.begins + self.env.now
-        wished = self.scaler.step(now, running=running, replicas=len(self.replicas), queued=queued)
+        now, there = self.begins + self.env.now, len(self.replicas)
+        wished = self.scaler.step(
+            now, running=running, replicas=there, queued=queued, active=active
+        )
         if wished != len(self.replicas):
             self._fit(wished)
 

@@ -53,17 +53,37 @@ class _Amounts:
     inside: float = 0.0
     slices: list[_Slice] = field(default_factory=list)
 
+    @property
+    def places(self) -> int:
+        """How many calls can run at once now."""
+        return len(self.fleet.ready) * self.fleet.rules.concurrency
+
     def pass_by(self) -> Generator[simpy.Event]:
         """Slice by slice, each as long as the scaler takes between two looks."""
         env, mean = self.fleet.env, self.service.mean
         for arrivals in self.arrivals:
-            places = len(self.fleet.ready) * self.fleet.rules.concurrency
+            places = self.places
             before, come = self.inside, int(arrivals)
             self.inside = _later(before, come / LOOK_SECONDS, places, mean)
             self._note(before, places)
             running = (before + come - self.inside) * mean / LOOK_SECONDS
-            self.fleet.step(running, math.ceil(self.inside - places) if not places else 0)
+            self._look()
+            places = self.places
+            self.fleet.step(running, 0 if places else math.ceil(self.inside), self._active(places))
             yield env.timeout(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        """Let the last replica go before the next calls come, at a moment at which none runs."""
+        were_there = bool(self.fleet.replicas)
+        self.fleet.step(0, 0, active=False)
+        if were_there and not self.fleet.replicas:
+            self.inside = 0.0
+
+    def _active(self, places: int) -> bool:
+        """Whether a call runs or waits now: while none waits, as many run as a Poisson draw gives."""
+        if self.inside > places:
+            return True
+        return self.fleet.chance.random() < -math.expm1(-self.inside)
 
     def _note(self, before: float, places: int) -> None:
         now, mean = self.fleet.env.now, self.service.mean
@@ -84,12 +104,19 @@ class _Amounts:
 
 
 def _later(inside: float, rate: float, places: int, mean: float) -> float:
-    """How many calls there are a slice later: each place ends one after the mean time."""
-    level = rate * mean
-    if inside <= places and level <= places:
-        return level + (inside - level) * math.exp(-LOOK_SECONDS / mean)
-    drained = inside + (rate - places / mean) * LOOK_SECONDS
-    return max(drained, min(level, places))
+    """How many calls there are a slice later: each of those in a place ends after the mean time."""
+    level, left = rate * mean, LOOK_SECONDS
+    if inside > places:
+        growth = rate - places / mean
+        until_none_waits = (inside - places) / -growth if growth < 0 else math.inf
+        if until_none_waits >= left:
+            return inside + growth * left
+        inside, left = places, left - until_none_waits
+    calm = level + (inside - level) * math.exp(-left / mean)
+    if calm <= places:
+        return calm
+    until_full = mean * math.log((level - inside) / (level - places))
+    return places + (rate - places / mean) * (left - until_full)
 
 
 @cache
@@ -121,7 +148,7 @@ def simulate_in_bulk(
     env.process(amounts.pass_by())
     env.run(until=demand.seconds)
     fleet.close()
-    waiting = max(0.0, amounts.inside - len(fleet.ready) * rules.concurrency)
+    waiting = max(0.0, amounts.inside - amounts.places)
     start, calls, first, last, part, mean = np.array(amounts.slices).T[:, :, None]
     shape = (len(start), _SAMPLES)
     moment, luck = draws.random(shape), draws.random(shape)
