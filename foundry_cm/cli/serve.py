@@ -27,6 +27,7 @@ from foundry_cm.errors import USAGE, CmError
 from foundry_cm.local.debugger import NO_HURRY_SECONDS
 from foundry_cm.local.function.foundry import GRACE_SECONDS, CallResult, LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
+from foundry_cm.local.panel.calls import OF_CLIENT
 from foundry_cm.local.panel.functions import functions_app
 from foundry_cm.local.reporter import Several
 from foundry_cm.module.functions import Function
@@ -224,7 +225,7 @@ async def _serve(
     )
     debugger = debugging.open() if debugging else contextlib.nullcontext()
     async with watched.panel(app, panel_port) as panel, debugger, foundry:
-        foundry.queries.on_call = _show_call
+        foundry.queries.recorded = app[OF_CLIENT]
         _show_banner(foundry, panel)
         if debugging:
             debugging.show()

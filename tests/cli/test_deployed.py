@@ -170,6 +170,8 @@ def test_serve_prints_what_an_application_needs_and_a_call_names_its_user(tmp_pa
         done = cm(module, "call", "price", "--deployed", "--yes", env=shell)
         assert json.loads(done.stdout)["total"] == 0.75
         server.wait_for("call price answered")
+        kept = (module / ".cm/history.jsonl").read_text().splitlines()
+        assert [json.loads(each)["function"] for each in kept] == ["price"]
         done = cm(module, "call", "who", "--as", "u-7 & more", "--json", '{"text": ""}')
         assert json.loads(done.stdout) == "u-7 & more"
     done = cm(module, "call", "who", "--as", "", "--json", '{"text": ""}')

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,17 +25,24 @@ from foundry_cm.local.panel.history import LARGEST, Call
 from foundry_cm.local.panel.recorder import Recorder
 
 OnCall = Callable[[str, CallResult | CmError], None]
+# Calls a function for a client of the platform, and keeps the call in the history like any other.
+OF_CLIENT: web.AppKey[Callable[[str, Any], Awaitable[CallResult]]] = web.AppKey("of_client")
 # A larger result is no pleasure in a page; `cm call` writes it to a file.
 _LARGEST_SHOWN = 4_000_000
 
 
-def call_routes(foundry: LocalFoundry, recorder: Recorder, on_call: OnCall) -> list[web.RouteDef]:
-    """The routes that call a function; `on_call` hears of every call and how it ended."""
+def add_calls(
+    app: web.Application, foundry: LocalFoundry, recorder: Recorder, on_call: OnCall
+) -> None:
+    """Add the routes that call a function; `on_call` hears of every call and how it ended."""
     calls = _Calls(foundry, recorder, on_call)
-    return [
-        web.post("/api/functions/{name}/invoke", calls.invoke),
-        web.post("/api/functions/{name}/watch", calls.watch),
-    ]
+    app[OF_CLIENT] = calls.of_client
+    app.add_routes(
+        [
+            web.post("/api/functions/{name}/invoke", calls.invoke),
+            web.post("/api/functions/{name}/watch", calls.watch),
+        ]
+    )
 
 
 class _Calls:
@@ -45,7 +52,7 @@ class _Calls:
     async def invoke(self, request: web.Request) -> web.StreamResponse:
         """Call a function; the answer is its result with a few facts, or the error."""
         event, timeout = await self._asked(request)
-        call, user = self._begin(request, event), request.query.get("as")
+        call, user = self._begin(request.match_info["name"], event), request.query.get("as")
         if live.is_asked(request):
             calling = partial(self._call, call, event, timeout, user)
             response, _ = await live.answer(request, calling)
@@ -55,10 +62,15 @@ class _Calls:
         about = json.dumps(_about(result, call)).encode()
         return await send_json(request, b'{"result": %b, %b' % (result.answer.text, about[1:]))
 
+    async def of_client(self, name: str, value: Any) -> CallResult:
+        """The call of a query, which a client executes through the platform; raises `CmError`."""
+        event = Event.of(value)
+        return await self._call(self._begin(name, event), event, None, None)
+
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Call a function, and tell of it as it goes on: a JSON line for each piece of news."""
         event, timeout = await self._asked(request)
-        call = self._begin(request, event)
+        call = self._begin(request.match_info["name"], event)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         news: asyncio.Queue[bytes] = asyncio.Queue()
@@ -130,8 +142,7 @@ class _Calls:
         self._ended(call, watching, result)
         return result
 
-    def _begin(self, request: web.Request, event: Event) -> Call:
-        name = request.match_info["name"]
+    def _begin(self, name: str, event: Event) -> Call:
         return self._recorder.history.begin(name, event.text, self._recorder.edit)
 
     def _ended(self, call: Call, watching: list[Job], outcome: CallResult | CmError) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from foundry_cm.errors import CmError
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry
 from foundry_cm.local.panel.app import Panel, create_app
-from foundry_cm.local.panel.calls import call_routes, timeout_of
+from foundry_cm.local.panel.calls import add_calls, timeout_of
 from foundry_cm.local.panel.feed import changing
 from foundry_cm.local.panel.findings import Findings
 from foundry_cm.local.panel.recorder import Recorder
@@ -55,7 +55,7 @@ def functions_app(
     )
     app = create_app(panel)
     app.add_routes(_about(foundry, recorder))
-    app.add_routes(call_routes(foundry, recorder, on_call))
+    add_calls(app, foundry, recorder, on_call)
     return app
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,7 +52,8 @@ class Queries:
     api_names: Mapping[str, str] = field(default_factory=dict)
     # The names of the local Ontology; where there is none, any will do.
     ontologies: Sequence[str] = ()
-    on_call: Callable[[str, Any], None] = lambda _name, _outcome: None
+    # How a panel calls the module, which keeps the call in its history; without one, the module is called.
+    recorded: Callable[[str, Any], Awaitable[Any]] | None = None
 
     def api_name(self, function: str) -> str:
         """The name by which an application knows a function."""
@@ -233,11 +234,9 @@ async def _call(request: web.Request, api: Api) -> Any:
         )
     event = _event(function, given, api)
     try:
-        result = await queries.module.call(function.name, event)
+        result = await (queries.recorded or queries.module.call)(function.name, event)
     except CmError as error:
-        queries.on_call(function.name, error)
         raise api.failure(error, function.name, function) from None
-    queries.on_call(function.name, result)
     return to_api(result.value, query_type(function.output), entries=api.has_entry_sets)
 
 
