@@ -72,7 +72,7 @@ def test_editor_stops_reads_a_value_goes_on_and_stays_over_a_reload(tmp_path: Pa
             assert (frame["name"], frame["line"]) == ("shout", line_of(app, "return loud"))
             assert editor.value(frame, "loud") == "'HELLO'"
             editor.go_on(thread)
-            assert json.loads(call.communicate(timeout=30)[0]) == "HELLO!"
+            assert json.loads(call.communicate(timeout=120)[0]) == "HELLO!"
             app.write_text(app.read_text().replace('"!"', '"?"'))
             editor.event("terminated")
         with Editor(address) as editor:
@@ -80,7 +80,7 @@ def test_editor_stops_reads_a_value_goes_on_and_stays_over_a_reload(tmp_path: Pa
             call = calling(app.parent)
             thread, _ = editor.stopped()
             editor.go_on(thread)
-            assert json.loads(call.communicate(timeout=30)[0]) == "HELLO?"
+            assert json.loads(call.communicate(timeout=120)[0]) == "HELLO?"
         family = psutil.Process(server.process.pid).children(recursive=True)
     finally:
         server.stop()
@@ -140,7 +140,7 @@ def test_breakpoint_stops_in_the_terminal_that_the_module_is_given(tmp_path: Pat
         tmp_path / "module", APP.replace("    return", "    breakpoint()\n    return")
     )
     words = ["serve", "--pdb", "--port", "0", "--panel-port", "0", "--", sys.executable, "app.py"]
-    terminal = pexpect.spawn(CM, words, cwd=app.parent, encoding="utf-8", timeout=30)
+    terminal = pexpect.spawn(CM, words, cwd=app.parent, encoding="utf-8", timeout=120)
     try:
         terminal.expect("breakpoint\\(\\) in your code stops in this terminal")
         terminal.expect("next: ")
@@ -149,7 +149,7 @@ def test_breakpoint_stops_in_the_terminal_that_the_module_is_given(tmp_path: Pat
         terminal.sendline("p loud")
         terminal.expect("'HELLO'")
         terminal.sendline("c")
-        assert json.loads(call.communicate(timeout=30)[0]) == "HELLO!"
+        assert json.loads(call.communicate(timeout=120)[0]) == "HELLO!"
         terminal.sendintr()
         terminal.expect(pexpect.EOF)
     finally:

@@ -20,6 +20,9 @@ PAGE = REPOSITORY / "foundry_cm/local/page"
 APP = Path(__file__).parent / "app.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE_NAME = "<img src=x onerror=alert(1)>.png"
+# In milliseconds: a slow machine takes its time, and nothing waits for longer than it must.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 SETTINGS = '[tool.foundry-cm]\npermissions = "application"\n'
 
 
@@ -89,7 +92,7 @@ def opened(browser: Browser) -> Iterator[Open]:
     def open_page(address: str, **options: Any) -> Page:
         size = {"width": 1600, "height": 950}
         context = browser.new_context(viewport=options.pop("viewport", size), **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: complaints.append(m.text) if is_complaint(m) else None)

@@ -40,7 +40,7 @@ def test_inputs_outputs_errors_and_files_of_a_pipeline_are_shown(
     while "panel " not in (folder / "run.log").read_text():
         pass
     page = opened(address, bypass_csp=True)
-    expect(page.locator(".phase")).to_have_text("At rest", timeout=30_000)
+    expect(page.locator(".phase")).to_have_text("At rest")
     stops = page.locator(".stop:not(.module)")
     expect(stops).to_have_text(["input6all read", "output4rows", "output-errors2rows"])
     # The refused records come first to those who look.

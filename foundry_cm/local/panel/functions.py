@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from foundry_cm.errors import CmError
-from foundry_cm.local.function.foundry import CallResult, LocalFoundry
+from foundry_cm.local.function.foundry import LocalFoundry
 from foundry_cm.local.panel.app import Panel, create_app
-from foundry_cm.local.panel.calls import add_calls, timeout_of
+from foundry_cm.local.panel.calls import OnCall, add_calls, timeout_of
 from foundry_cm.local.panel.feed import changing
 from foundry_cm.local.panel.findings import Findings
 from foundry_cm.local.panel.recorder import Recorder
@@ -18,8 +16,6 @@ from foundry_cm.local.replica import Replica
 
 if TYPE_CHECKING:
     from foundry_cm.module.functions import Function
-
-OnCall = Callable[[str, CallResult | CmError], None]
 
 
 def functions_app(
