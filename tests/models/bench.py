@@ -22,6 +22,7 @@ from copier import run_copy
 from packaging.requirements import Requirement
 
 from foundry_cm.testing import Foundry
+from tests.batching import gain_of_a_model
 from tests.bench import Figure, show
 from tests.conftest import snapshot
 from tests.models.conftest import pass_on_the_hub, pull_weights
@@ -179,6 +180,9 @@ def main() -> None:
             for engine, module in modules.items():
                 figures.append(start(engine, module, weights))
                 figures += throughput(engine, module, weights)
+                gain = gain_of_a_model(module, folder / engine)
+                name = f"{engine}: 16 callers on the CPU, against those who take turns"
+                figures.append(Figure(name, gain, "of the throughput", 1, at_least=True))
     show(figures)
 
 
