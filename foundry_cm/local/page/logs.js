@@ -13,6 +13,9 @@ const LEVELS = ["", "debug", "info", "warning", "error"];
 // The places of the fields of a line, as the server sends them.
 const [NUMBER, AT, REPLICA, LEVEL, JOB, SURE, TEXT] = [0, 1, 2, 3, 4, 5, 6];
 
+// The time that a module writes before a line; the page has its own beside it.
+const DATED = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} /;
+
 let lines = [];
 let found = null;
 let follow = true;
@@ -97,7 +100,7 @@ function row(n) {
   return h("div", { class: `log ${line[LEVEL] ? `l-${line[LEVEL]}` : ""} ${line[REPLICA] < 0 ? "own" : ""}`, onclick: () => open(line) },
     h("span", { class: "muted at" }, clock(line[AT], true)),
     line[REPLICA] < 0 ? h("span", { class: "muted rep" }, "cm") : many && h("span", { class: "muted rep" }, String(line[REPLICA])),
-    h("span", { class: "log-text" }, line[TEXT]),
+    h("span", { class: "log-text" }, line[TEXT].replace(DATED, "")),
     call && h("button", { type: "button", class: `of-call ${line[SURE] ? "" : "guess"}`, tabindex: -1,
       title: line[SURE] ? "The line names this call" : "The replica worked on this call alone",
       onclick: (event) => { event.stopPropagation(); recall(call.id); dispatchEvent(new CustomEvent("show-view", { detail: "call" })); } }, call.function));
