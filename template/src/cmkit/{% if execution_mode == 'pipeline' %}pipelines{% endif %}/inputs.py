@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Chunk:
-    """Rows `start` to `stop` of a source; `last` when the source has no more and never will.
+    """Rows `start` to `stop` of a source; `last` when the source has ended and gets no more rows.
 
     `origin` names the source for people: the path of a file, the alias and partition of a stream.
     `places` names the rows, where they have names of their own.
@@ -181,7 +181,7 @@ def warn_once(message: str) -> None:
 
 
 def gone(known: Iterable[str], listed: Iterable[FileSource]) -> set[str]:
-    """The files among the known sources that are there no more, or in another version."""
+    """The files among the known sources that are gone, or are there in another version."""
     there = {file.name for file in listed}
     return {name for name in known if VERSION.fullmatch(name) and name not in there}
 
