@@ -189,8 +189,8 @@ def test_weights_that_a_pipeline_cannot_read_are_not_on_offer(ask: Ask) -> None:
     interview.answer("What does it write?", ENTER)
     interview.answer("How do the model's weights get", DOWN + ENTER)
     interview.enter("Which GPU", "Name of the module", "What does it do", "Which Sources")
-    interview.answer("Also choose the weights' origin", "y")
-    interview.enter("After how many seconds")
+    interview.answer("Also choose engine, origin", "y")
+    interview.enter("After how many seconds", "What runs the model")
     interview.see("needs weights_strategy baked")
 
 
