@@ -30,7 +30,7 @@ class Payload:
 
 @batched(most=64)
 def model(texts: list[str]) -> list[str]:
-    time.sleep(0.05)
+    time.sleep(0.1)
     return texts
 
 
