@@ -25,48 +25,59 @@ def is_asked(request: web.Request) -> bool:
     return request.headers.get("Accept") == CONTENT_TYPE
 
 
+async def send(
+    request: web.Request, news: asyncio.Queue[bytes | None], work: Coroutine[Any, Any, bytes]
+) -> web.StreamResponse:
+    """Send each line of `news` as it comes, and then the last one, which is what `work` gives.
+
+    A caller who goes away ends the work.
+    """
+    response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+    await response.prepare(request)
+    working = asyncio.create_task(work)
+    working.add_done_callback(lambda _: news.put_nowait(None))
+    try:
+        while (line := await news.get()) is not None:
+            await response.write(line)
+        await response.write(working.result())
+        await response.write_eof()
+        return response
+    finally:
+        working.cancel()
+
+
 async def answer(
     request: web.Request, call: Callable[[Heard], Coroutine[Any, Any, CallResult]]
-) -> tuple[web.StreamResponse, CallResult | CmError]:
-    """Make a call and tell of it as it comes; gives the response, which is sent, and the outcome.
+) -> web.StreamResponse:
+    """Make a call and tell of it as it comes; gives the response, which is sent.
 
     With `lines=1` in the query, the log of the call is told as well.
     """
-    told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    news: asyncio.Queue[bytes | None] = asyncio.Queue()
     items = 0
+
+    def tell(**told: Any) -> None:
+        news.put_nowait(json.dumps(told).encode() + b"\n")
 
     def item(value: Any) -> None:
         nonlocal items
         items += 1
-        told.put_nowait({"item": value})
+        tell(item=value)
 
     def line(text: str) -> None:
-        told.put_nowait({"line": text})
+        tell(line=text)
 
-    response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
-    await response.prepare(request)
-    heard = Heard(item, line if request.query.get("lines") == "1" else None)
-    calling = asyncio.create_task(call(heard))
-    calling.add_done_callback(lambda _: told.put_nowait(None))
-    try:
-        while (each := await told.get()) is not None:
-            await response.write(json.dumps(each).encode() + b"\n")
-        outcome: CallResult | CmError
+    async def last() -> bytes:
         try:
-            outcome = calling.result()
-            last = b"%b}\n" % json.dumps(about(outcome)).encode()[:-1]
-            if not items:
-                # A JSON text already, and maybe a large one.
-                last = b'{"result": %b, %b' % (outcome.answer.text, last[1:])
+            result = await call(Heard(item, line if request.query.get("lines") == "1" else None))
         except CmError as error:
-            outcome = error
-            last = json.dumps({"error": {**error.as_json(), "exitCode": error.exit_code}}).encode()
-            last += b"\n"
-        await response.write(last)
-        await response.write_eof()
-        return response, outcome
-    finally:
-        calling.cancel()
+            told = {"error": {**error.as_json(), "exitCode": error.exit_code}}
+            return json.dumps(told).encode() + b"\n"
+        ends = json.dumps(about(result)).encode() + b"\n"
+        # The result is a JSON text already, and maybe a large one.
+        return ends if items else b'{"result": %b, %b' % (result.answer.text, ends[1:])
+
+    return await send(request, news, last())
 
 
 def about(result: CallResult) -> dict[str, Any]:

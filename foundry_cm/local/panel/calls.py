@@ -54,9 +54,7 @@ class _Calls:
         event, timeout = await self._asked(request)
         call, user = self._begin(request.match_info["name"], event), request.query.get("as")
         if live.is_asked(request):
-            calling = partial(self._call, call, event, timeout, user)
-            response, _ = await live.answer(request, calling)
-            return response
+            return await live.answer(request, partial(self._call, call, event, timeout, user))
         result = await self._call(call, event, timeout, user)
         # The result is a JSON text already, and may be a large one.
         about = json.dumps(_about(result, call)).encode()
@@ -71,27 +69,13 @@ class _Calls:
         """Call a function, and tell of it as it goes on: a JSON line for each piece of news."""
         event, timeout = await self._asked(request)
         call = self._begin(request.match_info["name"], event)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        news: asyncio.Queue[bytes] = asyncio.Queue()
+        news: asyncio.Queue[bytes | None] = asyncio.Queue()
 
         def tell(**told: Any) -> None:
             news.put_nowait(_line(**told))
 
         tell(call=call.id)
-        calling = asyncio.create_task(self._outcome(call, event, timeout, tell))
-        try:
-            while not (calling.done() and news.empty()):
-                getting = asyncio.ensure_future(news.get())
-                await asyncio.wait({getting, calling}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
-                    await response.write(getting.result())
-                else:
-                    getting.cancel()
-            await response.write(calling.result())
-        finally:
-            calling.cancel()
-        return response
+        return await live.send(request, news, self._outcome(call, event, timeout, tell))
 
     async def _outcome(
         self, call: Call, event: Event, timeout: float | None, tell: Callable[..., None]
