@@ -1,4 +1,4 @@
-"""How fast the scaler's time may pass in a test: no faster than this machine can start replicas."""
+"""What tests of the scaler share: a module, and how fast their time may pass on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import subprocess
 import sys
 import time
 from functools import cache
+
+# A module whose calls take as long as they ask for.
+WAITS = """
+import time
+from compute_modules import ConcurrencyType, start_compute_module
+from compute_modules.annotations import function
+
+@function
+def wait(context, event) -> float:
+    time.sleep(event["seconds"])
+    return event["seconds"]
+
+if __name__ == "__main__":
+    start_compute_module(ConcurrencyType.THREAD_POOL)
+"""
 
 
 def scale(most: float, start: float) -> float:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from foundry_cm.cli import app as cm
 from foundry_cm.errors import CmError
+from foundry_cm.local.function.fleet import Count
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry, Settings
 from foundry_cm.local.function.settings import Scaling
 from foundry_cm.local.panel.functions import functions_app
@@ -19,19 +20,6 @@ from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.module.scaler import Rules
 from tests import pace
 
-WAITS = """
-import time
-from compute_modules import ConcurrencyType, start_compute_module
-from compute_modules.annotations import function
-
-@function
-def wait(context, event) -> float:
-    time.sleep(event["seconds"])
-    return event["seconds"]
-
-if __name__ == "__main__":
-    start_compute_module(ConcurrencyType.THREAD_POOL)
-"""
 # The scaler's minute passes in 40 ms, its half an hour in 1.2 s, and a start is far below that.
 SCALE = pace.scale(most=1500, start=600)
 LIVES_SCALE = pace.scale(most=600, start=200)
@@ -39,7 +27,7 @@ LIVES_SCALE = pace.scale(most=600, start=200)
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
-    (tmp_path / "app.py").write_text(WAITS)
+    (tmp_path / "app.py").write_text(pace.WAITS)
     return tmp_path
 
 
@@ -61,8 +49,11 @@ async def until(foundry: LocalFoundry, present: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def load_and_rest(foundry: LocalFoundry) -> None:
-    """More calls than one replica can do, a rest until none is left, and one call more."""
+async def load_and_rest(foundry: LocalFoundry) -> list[Count]:
+    """More calls than one replica can do, a rest until none is left, and one call more.
+
+    The counts are those of then: the end of a busy machine's test is another rest.
+    """
     async with foundry:
         await foundry.ready()
         while foundry.fleet.counts[-1].ready < 3:
@@ -75,15 +66,16 @@ async def load_and_rest(foundry: LocalFoundry) -> None:
             status = await (await client.get("/api/status", headers=host)).json()
             assert (status["wished"], status["present"], status["replicas"]) == (0, 0, [])
         assert (await foundry.call("wait", {"seconds": 0.0})).value == 0.0
+        return list(foundry.fleet.counts)
 
 
 def test_replicas_follow_the_load_down_to_zero_and_a_call_brings_one_back(module: Path) -> None:
     foundry = scaled(module, minimum=0, maximum=3)
-    asyncio.run(load_and_rest(foundry))
-    wished = [count.wished for count in foundry.fleet.counts]
+    counts = asyncio.run(load_and_rest(foundry))
+    wished = [count.wished for count in counts]
     steps = [now for before, now in zip([0, *wished], wished, strict=False) if now != before]
     assert steps[:2] == [1, 2] and steps[-5:] == [3, 2, 1, 0, 1]
-    assert {count.ready for count in foundry.fleet.counts} == {0, 1, 2, 3}
+    assert {count.ready for count in counts} == {0, 1, 2, 3}
 
 
 async def one_by_one(foundry: LocalFoundry) -> list[CallResult]:

@@ -150,19 +150,6 @@ def test_a_plan_has_no_more_replicas_than_the_target_needs_nor_saves_nothing_by_
     assert 10 < found.rules.minimum == found.rules.maximum < 15
 
 
-WAITS = """
-import time
-from compute_modules import ConcurrencyType, start_compute_module
-from compute_modules.annotations import function
-
-@function
-def wait(context, event) -> float:
-    time.sleep(event["seconds"])
-    return event["seconds"]
-
-if __name__ == "__main__":
-    start_compute_module(ConcurrencyType.THREAD_POOL)
-"""
 # Half a second of the test is the scaler's minute, and a call takes 12 s of the scaler's time.
 SCALE = pace.scale(most=120, start=60)
 BUSY_MINUTES, MINUTES = 7, 32
@@ -194,7 +181,7 @@ def at(counts: list[tuple[float, int]], second: float) -> int:
 def test_the_simulated_replicas_are_those_of_cm_serve_autoscale(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "app.py").write_text(WAITS)
+    (tmp_path / "app.py").write_text(pace.WAITS)
     rules = Rules(minimum=0, maximum=3, down_seconds=300)
     command = [sys.executable, "app.py"]
     scaling = Scaling(rules, SCALE)
