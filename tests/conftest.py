@@ -99,7 +99,7 @@ def snapshot(folder: Path, tag: str) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _isolated(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the developer's git configuration, Copier settings and Copier cache out of the tests."""
+    """Keep the developer's git configuration, Copier settings and caches out of the tests."""
     home = tmp_path_factory.mktemp("home")
     (home / "settings.yml").write_text("{}\n")
     os.environ.update(
@@ -107,6 +107,8 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory) -> None:
         GIT_CONFIG_NOSYSTEM="1",
         COPIER_SETTINGS_PATH=str(home / "settings.yml"),
         COPIER_CACHE_DIR=str(home / "cache"),
+        # What mypy found out about the packages serves the next module too.
+        MYPY_CACHE_DIR=str(home / "mypy"),
         **{
             f"GIT_{role}_{what}": value
             for role in ("AUTHOR", "COMMITTER")
