@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from typing import Any
@@ -35,13 +36,22 @@ class Verbs(TyperGroup):
         if verb is None:
             verb = typer.Typer(add_completion=False)
             verb.command(cmd_name)(getattr(file, cmd_name))
-        return typer.main.get_command(verb)
+        return _flowing(typer.main.get_command(verb))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """What the shell offers for a verb; none of their files is loaded for that."""
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         return [CompletionItem(verb) for verb in VERBS if verb.startswith(incomplete)]
+
+
+def _flowing(command: Any) -> Any:
+    """The command with help that fills any terminal: typer keeps the line ends of a docstring."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for verb in getattr(command, "commands", {}).values():
+        _flowing(verb)
+    return command
 
 
 app = typer.Typer(

@@ -85,6 +85,11 @@ def test_help_says_each_default(tmp_path: Path) -> None:
     assert "Default: command in pyproject.toml, or python src/app.py." in shown
 
 
+def test_help_fills_the_width_of_the_terminal(tmp_path: Path) -> None:
+    done = cm(tmp_path, "serve", "--help", env={**os.environ, "COLUMNS": "80"})
+    assert "Nothing listens beyond this machine." in done.stdout
+
+
 def test_failing_handler_shows_its_own_lines_and_ends_with_1(blank: Path) -> None:
     app = blank / "src/app.py"
     app.write_text(app.read_text().replace("length=0", "length=1 // 0"))
