@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
+from foundry_cm.checks import pythons
 from foundry_cm.checks.calls import visits
 from foundry_cm.checks.finding import Edit, Finding, Severity
 from foundry_cm.checks.module import Module
@@ -21,7 +21,6 @@ _THREADED = (
     "torch", "sentence_transformers", "transformers", "ultralytics", "tensorflow", "keras", "jax",
     "onnxruntime", "faiss", "spacy", "easyocr", "paddleocr", "vllm", "llama_cpp",
 )  # fmt: skip
-_PYTHON = re.compile(r"python:3\.(1[4-9]|[2-9]\d)\b")
 _MAIN = (
     "",
     "",
@@ -267,6 +266,19 @@ def sigterm(module: Module) -> Iterator[Finding]:
     bad=(
         Bad(f"{APP}:21", good(tail=_POOL, files={"Dockerfile": "FROM python:3.14-slim\n"})),
         Bad(f"{APP}:21", good(tail=_POOL, files={".python-version": "3.14\n"})),
+        Bad(
+            f"{APP}:21",
+            good(
+                tail=_POOL, files={"Dockerfile": "ARG VERSION=3.14\nFROM python:${VERSION}-slim\n"}
+            ),
+        ),
+        Bad(
+            f"{APP}:21",
+            good(
+                tail=_POOL,
+                files={"Dockerfile": "FROM ghcr.io/astral-sh/uv:python3.14-bookworm-slim\n"},
+            ),
+        ),
     ),
     good=(
         good(files={"Dockerfile": "FROM python:3.14-slim\n"}),
@@ -279,9 +291,7 @@ def no_fork(module: Module) -> Iterator[Finding]:
     From 3.14 on, Python does not fork by default on Linux. The workers of the SDK need a fork: they
     die as they start, again and again, and no call is answered.
     """
-    image = module.text("Dockerfile") or ""
-    version = module.text(".python-version") or ""
-    if not (_PYTHON.search(image) or _PYTHON.search(f"python:{version.strip()}")):
+    if (pythons.version(module) or (0, 0)) < (3, 14):
         return
     message = "The SDK's workers need fork, which Python 3.14 does not do by default"
     fix = "Start with start_compute_module(ConcurrencyType.THREAD_POOL)."
