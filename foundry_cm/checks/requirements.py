@@ -39,6 +39,8 @@ _TOOL = re.compile(
     r"|\b(pdm) (?:install|sync|export)\b([^&|;]*)|\b(pipenv) (?:install|sync|requirements)\b([^&|;]*)"
     r"|\b(conda|mamba|micromamba)(?: -\S+)* (?:env )?(?:create|update|install)\b([^&|;]*)"
 )
+# What a shell writes to a file, which a version without quotes is too: `pip install numpy>=2`.
+_REDIRECTED = re.compile(r"""("[^"]*"|'[^']*')|\d?>{1,2}\s*[^\s'";&|]+""")
 _PIP = re.compile(r"\b(?:pip3?|uv pip) install\b([^&|;\n]*)")
 _INDEX = {"-i": "index", "--index-url": "index", "--extra-index-url": "extra", "--default-index": "index", "--index": "extra"}  # fmt: skip
 _WITH_VALUE = {"--target", "-t", "--prefix", "--root", "--find-links", "-f", "--python", "-c", "--constraint",
@@ -216,6 +218,8 @@ def _of_container(container: Container, found: Requirements) -> None:
         names = container.files_of(stage)
         for step in stage.steps:
             text = shell_text(step.instruction) if step.instruction.name == "RUN" else ""
+            if step.instruction.json_form is None:
+                text = _REDIRECTED.sub(lambda match: match[1] or " ", text)
             if _OTHER_WAYS.search(text):
                 found.is_whole = False
             for match in _TOOL.finditer(text.replace("\\\n", " ")):
