@@ -54,6 +54,14 @@ _COUNT = {
 _MODELS = {
     "sentence_transformers.SentenceTransformer": {"encode", "encode_query", "encode_document"}
 }
+_OF_TORCH = {
+    "tensor", "as_tensor", "from_numpy", "zeros", "ones", "rand", "randn", "arange", "stack", "cat", "softmax",
+    "sigmoid", "mean", "sum", "argmax", "argmin", "cosine_similarity", "normalize", "mm", "matmul",
+}  # fmt: skip
+_OF_TENSORS = {
+    "cpu", "cuda", "to", "detach", "float", "half", "mean", "sum", "max", "min", "argmax", "argmin", "squeeze",
+    "unsqueeze", "softmax", "sigmoid", "reshape", "view", "flatten", "norm", "std", "clone",
+}  # fmt: skip
 _TABLES = {
     "pandas.DataFrame",
     "pandas.Series",
@@ -65,7 +73,7 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Value:
-    """An `array`, a `number`, an `item` that may be either, or a `table` of pandas; and its dtype."""
+    """An `array`, a `number`, an `item` that may be either, a `table` or a `tensor`; and its dtype."""
 
     shape: str
     dtype: str = ""
@@ -76,7 +84,7 @@ class Value:
         return self.shape in ("number", "item") and self.dtype in ("", "float64")
 
     def __str__(self) -> str:
-        what = {"array": "a NumPy array", "table": "a pandas table"}
+        what = {"array": "a NumPy array", "table": "a pandas table", "tensor": "a PyTorch tensor"}
         return what.get(self.shape, f"a NumPy {self.dtype}")
 
 
@@ -98,8 +106,10 @@ class Scope:
             return self._name(node.id, depth + 1)
         if isinstance(node, ast.Subscript):
             inner = self.value(node.value, depth + 1)
-            if inner is None or inner.shape not in ("array", "item"):
+            if inner is None or inner.shape not in ("array", "item", "tensor"):
                 return None
+            if inner.shape == "tensor":
+                return inner
             return inner if isinstance(node.slice, ast.Slice) else replace(inner, shape="item")
         if isinstance(node, ast.BinOp):
             return self._both(node, depth + 1)
@@ -124,18 +134,32 @@ class Scope:
         for target, value, loops in bound:
             if isinstance(target, ast.Name):
                 return self.item(value, depth) if loops else self.value(value, depth)
-            return None
+            return self._of_pair(name, target, value, depth) if loops else None
         given = [*self.node.args.posonlyargs, *self.node.args.args, *self.node.args.kwonlyargs]
         top = self.source.top.get(name)
         if isinstance(top, ast.Assign | ast.AnnAssign) and name not in {arg.arg for arg in given}:
             return self.value(top.value, depth)
         return None
 
+    def _of_pair(self, name: str, target: ast.expr, looped: ast.expr, depth: int) -> Value | None:
+        """A name of `for a, b in zip(...)` or `enumerate(...)`."""
+        called = looped.func if isinstance(looped, ast.Call) else None
+        maker = self.program.dotted(self.source, called)
+        if not isinstance(target, ast.Tuple) or not isinstance(looped, ast.Call):
+            return None
+        places = [n for n, e in enumerate(target.elts) if isinstance(e, ast.Name) and e.id == name]
+        place = places[0] - (maker == "enumerate") if places else -1
+        if maker not in ("zip", "enumerate") or not 0 <= place < len(looped.args):
+            return None
+        return self.item(looped.args[place], depth)
+
     def _call(self, call: ast.Call, depth: int) -> Value | None:
         target = self.program.dotted(self.source, call.func)
         package, _, name = target.rpartition(".")
         if target in _TABLES:
             return Value("table")
+        if package in ("torch", "torch.nn.functional") and name in _OF_TORCH:
+            return Value("tensor")
         if package in ("numpy", "numpy.linalg"):
             return self._of_numpy(name, call, depth)
         first = call.args[0] if call.args else None
@@ -176,6 +200,8 @@ class Scope:
         inner = self.value(named.value, depth)
         if inner is None or inner.shape == "table":
             return None
+        if inner.shape == "tensor":
+            return inner if named.attr in _OF_TENSORS else None
         if named.attr == "astype":
             return replace(inner, dtype=self._dtype(call, 0) or "")
         if named.attr in _COUNT:
@@ -201,8 +227,8 @@ class Scope:
     def _both(self, node: ast.BinOp, depth: int) -> Value | None:
         left, right = self.value(node.left, depth), self.value(node.right, depth)
         known = left or right
-        if known is None or known.shape == "table":
-            return None
+        if known is None or known.shape in ("table", "tensor"):
+            return known if known and known.shape == "tensor" else None
         plain = all(
             value is not None or isinstance(each, ast.Constant)
             for value, each in ((left, node.left), (right, node.right))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from foundry_cm.checks.names import Definition, Names
 from foundry_cm.checks.source import Source, own_nodes
-
-if TYPE_CHECKING:
-    from foundry_cm.checks.program import Definition, Program
 
 _DEEPEST = 8
 
@@ -20,9 +18,7 @@ class Registration(NamedTuple):
     wrapped: bool = False
 
 
-def of(
-    program: Program, source: Source, node: ast.expr | None, depth: int = 0
-) -> Registration | None:
+def of(names: Names, source: Source, node: ast.expr | None, depth: int = 0) -> Registration | None:
     """What an expression registers functions as; None where it is not the SDK's decorator.
 
     It may have another name, be made by `functools.partial`, or be returned by a function of the module.
@@ -31,32 +27,32 @@ def of(
         return None
     if isinstance(node, ast.Call):
         given = node.args[0] if node.args else None
-        if program.dotted(source, node.func) == "functools.partial":
-            found = of(program, source, given, depth + 1)
+        if names.dotted(source, node.func) == "functools.partial":
+            found = of(names, source, given, depth + 1)
         else:
-            found = of(program, source, node.func, depth + 1)
+            found = of(names, source, node.func, depth + 1)
         return found and found._replace(streaming=found.streaming or is_streaming(node))
-    written, target = source.resolve(node), program.dotted(source, node)
+    written, target = source.resolve(node), names.dotted(source, node)
     if written.startswith("cmkit.") and written.endswith(".function"):
         return Registration(wrapped=True)
     if target.startswith("compute_modules.") and target.endswith(".function"):
         return Registration()
-    found_there = program.find(source, node)
+    found_there = names.find(source, node)
     if isinstance(found_there, str):
         return None
     value = found_there.value
     if value is not None and not (isinstance(value, ast.Call) and _gives_functions(value)):
-        return of(program, found_there.source, value, depth + 1)
-    return _returned(program, found_there, depth)
+        return of(names, found_there.source, value, depth + 1)
+    return _returned(names, found_there, depth)
 
 
-def _returned(program: Program, factory: Definition, depth: int) -> Registration | None:
+def _returned(names: Names, factory: Definition, depth: int) -> Registration | None:
     """What a function of the module returns, which is used as a decorator or makes one."""
     if not isinstance(factory.node, ast.FunctionDef):
         return None
     for line in own_nodes(factory.node):
         if isinstance(line, ast.Return) and line.value is not None:
-            found = of(program, factory.source, line.value, depth + 1)
+            found = of(names, factory.source, line.value, depth + 1)
             if found:
                 return found
     return None

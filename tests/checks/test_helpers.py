@@ -20,6 +20,8 @@ from foundry_cm.checks import (
     source,
 )
 from foundry_cm.checks.finding import Edit, Finding
+from foundry_cm.checks.registry import checks
+from foundry_cm.checks.runner import run_checks
 
 
 def one_file(text: str, path: str = "app.py") -> source.Source:
@@ -580,3 +582,10 @@ def test_answers_of_a_module() -> None:
     assert read.template is None and read.rendering is None
     assert module_of({".copier-answers.yml": "[]"}).answers == {}
     assert module_of({".copier-answers.yml": "{"}).answers == {}
+
+
+def test_what_no_tool_would_write_is_read_all_the_same() -> None:
+    itself = "FROM a:1 AS b\nCOPY --from=b /x /y\nCOPY --from=1 /x /y\nFROM c:1\n"
+    assert copied(itself, "x", ignore="[z-a\n*.[\n") == {}
+    odd = module_of({"requirements.txt": "foundry-compute-modules===.34.0\n", "app.py": "x = 1\n"})
+    assert run_checks(odd, [check for check in checks() if check.code == "CM302"])

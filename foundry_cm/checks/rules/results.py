@@ -60,6 +60,9 @@ def _returning(value: str, kind: str = "float") -> str:
         bad(_returning("score", "float").replace("return score", "score = np.float32(0.5)\n    return score"), imports=_NUMPY),
         bad(_returning("{'words': words}", "list[str]").replace("return {", "words: object = set(event.text)\n    return {")),
         bad(_returning("scores.mean()").replace("return scores", "scores = np.zeros(3, dtype=np.float32)\n    return scores"), imports=_NUMPY),
+        bad("@function\ndef give(context, event: Query) -> list[float]:\n    found = []\n    for number, score in enumerate(np.zeros(3, dtype='float32')):\n        found.append(score)  #<\n    return found\n", imports=_NUMPY),
+        bad(_returning("{str(n): s for n, s in enumerate(np.ones(3, dtype=np.int32))}", "dict[str, int]"), imports=_NUMPY),
+        bad(_returning("torch.tensor([1.0]).mean()"), imports="import torch\n"),
         bad(_returning("round(np.float32(len(event.text)), 2)"), imports=_NUMPY),
         bad(_returning("np.argmax(np.array([1.0]))", "int"), imports=_NUMPY),
         bad(_returning("list(MODEL.encode(event.text))", "list[float]"), imports="from sentence_transformers import SentenceTransformer\n\nMODEL = SentenceTransformer('m')\n"),
@@ -76,6 +79,8 @@ def _returning(value: str, kind: str = "float") -> str:
         good(_returning("np.array([1.0]).tolist()", "list[float]").replace("  #<", ""), imports=_NUMPY),
         good(_returning("np.zeros(3).mean()").replace("  #<", ""), imports=_NUMPY),
         good(_returning("np.zeros(3, dtype=np.float32).mean().item()").replace("  #<", ""), imports=_NUMPY),
+        good(_returning("torch.softmax(event.text, 0).max().item()").replace("  #<", ""), imports="import torch\n"),
+        good("@function\ndef give(context, event: Query) -> list[float]:\n    found = []\n    for number, score in enumerate(np.zeros(3, dtype='float32')):\n        found.append(float(score) + number)\n    return found\n", imports=_NUMPY),
         good(_returning("list(words(event.text))", "list[str]").replace("  #<", "").replace("@function", "def words(text: str):\n    yield from text.split()\n\n\n@function")),
         good(_returning("str(Path('/tmp') / event.text)", "str").replace("  #<", ""), imports="from pathlib import Path\n"),
         good(_returning("sorted({event.text})", "list[str]").replace("  #<", "")),
@@ -121,12 +126,14 @@ def _values(
         bound = _bound(handler, value.id)
         if bound is not None:
             yield from _values(module, handler, bound, place, depth)
+        for added in _appended(handler, value.id) if isinstance(bound, ast.List) else ():
+            yield from _values(module, handler, added, place if depth else added, depth)
     elif isinstance(value, ast.List | ast.Tuple):
         inner = value.elts
     elif isinstance(value, ast.Dict):
         inner = value.values
-    elif isinstance(value, ast.ListComp):
-        inner = [value.elt]
+    elif isinstance(value, ast.ListComp | ast.DictComp):
+        inner = [value.elt if isinstance(value, ast.ListComp) else value.value]
     elif isinstance(value, ast.IfExp):
         inner = [value.body, value.orelse]
     elif isinstance(value, ast.Call) and _is_record(module, handler, value):
@@ -141,6 +148,15 @@ def _values(
                 yield from _values(module, helper, node.value, place, depth + 1)
     for each in inner:
         yield from _values(module, handler, each, each if place is value else place, depth)
+
+
+def _appended(handler: Handler, name: str) -> Iterator[ast.expr]:
+    """What a function appends to a list."""
+    for node in own_nodes(handler.node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            if node.func.attr == "append" and isinstance(owner, ast.Name) and owner.id == name:
+                yield from node.args
 
 
 def _helper(module: Module, handler: Handler, call: ast.Call) -> Handler | None:
