@@ -478,12 +478,13 @@ def after(*edits: tuple[int, int, str], text: str = "one\ntwo\nthree\n") -> str:
     return "".join(each.after for each in fixes.mended(read, found))
 
 
-def test_a_mend_keeps_all_else_to_the_letter(tmp_path: Path) -> None:
+def test_a_mend_keeps_all_else_to_the_letter() -> None:
     before = "\ufeffo\fn\u2028e\r\ntwo\r\n"
     assert after((2, 3, "TWO"), text=before) == before.replace("two", "TWO")
-    (tmp_path / "a.py").write_bytes(b"# coding: latin-1\n# caf\xe9\n")
-    found = Finding("", "a.py", "", edit=(Edit("a.py", 1, 2),))
-    assert fixes.mended(Module.read(tmp_path), [found]) == []
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.py").write_bytes(b"# coding: latin-1\n# caf\xe9\n")
+        found = Finding("", "a.py", "", edit=(Edit("a.py", 1, 2),))
+        assert fixes.mended(Module.read(Path(folder)), [found]) == []
 
 
 def test_edits_of_one_file() -> None:
