@@ -6,6 +6,7 @@
 from foundry_cm.checks.finding import Edit, Finding, Severity
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, Check, check, checks
+from foundry_cm.checks.repository import run_all
 from foundry_cm.checks.runner import run, run_checks
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "check",
     "checks",
     "run",
+    "run_all",
     "run_checks",
 ]

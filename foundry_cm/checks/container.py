@@ -142,8 +142,10 @@ class Container:
                     yield whole, posixpath.join(*parts[depth:]) if len(parts) > depth else "."
 
     def _stage(self, step: Step) -> Stage | None:
+        """The stage that a step copies from: one before its own."""
         name = (step.instruction.flag("from") or "").lower()
-        found = (s for n, s in enumerate(self.stages) if name in {s.name, str(n)})
+        begun = [stage for stage in self.stages if stage.line < step.instruction.line]
+        found = (s for n, s in enumerate(begun[:-1]) if name in {s.name, str(n)})
         return next(found, None)
 
 
@@ -168,8 +170,15 @@ class Ignored:
         for line in (line.strip() for line in self.lines):
             if not line.startswith("#"):
                 glob = posixpath.normpath(line.removeprefix("!").strip().lstrip("/"))
-                found.append((line.startswith("!"), re.compile(f"{_expression(glob)}(/.*)?")))
+                found.append((line.startswith("!"), _pattern(glob)))
         return found
+
+
+def _pattern(glob: str) -> re.Pattern[str]:
+    try:
+        return re.compile(f"{_expression(glob)}(/.*)?")
+    except re.error:  # Docker takes a bracket that nothing closes for a mistake, and stops there
+        return re.compile(re.escape(glob))
 
 
 def _expression(glob: str) -> str:

@@ -16,8 +16,12 @@ from packaging.utils import canonicalize_name
 
 from foundry_cm.checks.module import Module
 
-PROJECT, PIPFILE = "pyproject.toml", "Pipfile"
-ENVIRONMENTS = ("environment.yml", "environment.yaml", "conda.yml", "conda.yaml")
+PROJECT, PIPFILE, PIXI = "pyproject.toml", "Pipfile", "pixi.toml"
+ENVIRONMENTS = (
+    "environment.yml", "environment.yaml", "conda.yml", "conda.yaml", "conda-lock.yml", "meta.yaml",
+    "conda_recipe/meta.yaml", "conda.recipe/meta.yaml", "recipe/meta.yaml",
+)  # fmt: skip
+_PLATFORM = "linux-64"
 # What conda calls otherwise than PyPI.
 _OF_CONDA = {
     "pytorch": "torch", "pytorch-cpu": "torch", "pytorch-gpu": "torch", "opencv": "opencv-python-headless",
@@ -61,6 +65,11 @@ def of_project(module: Module, groups: tuple[str, ...] = (), tools: bool = False
             tables.append((name, _table(asked).get("dependencies"), of_tools))
     for table, asked, beside in tables:
         found += _of_table(module, PROJECT, table, asked, beside)
+    if tools:
+        for asked in _table(_tool(module, "pdm").get("dev-dependencies")).values():
+            found += _texts(module, asked, beside=True)
+        found += _texts(module, _tool(module, "uv").get("dev-dependencies"), beside=True)
+    found += _of_pixi(module, PROJECT, "tool.pixi.", _tool(module, "pixi"))
     # A project may say both, and the table of Poetry then only tells where a library comes from.
     origins = _table(_tool(module, "uv").get("sources")) | _table(poetry.get("dependencies"))
     elsewhere = {canonicalize_name(name) for name, where in origins.items() if _is_elsewhere(where)}
@@ -81,7 +90,8 @@ def has_list(module: Module) -> bool:
     """Whether `pyproject.toml` lists dependencies, be they none."""
     project = _table(module.pyproject.get("project"))
     poetry = _tool(module, "poetry")
-    return isinstance(project.get("dependencies"), list) or "dependencies" in poetry
+    pixi = _tool(module, "pixi").keys() & {"dependencies", "pypi-dependencies"}
+    return isinstance(project.get("dependencies"), list) or "dependencies" in poetry or bool(pixi)
 
 
 def indexes_of_project(module: Module) -> Iterator[tuple[str, int]]:
@@ -104,16 +114,58 @@ def of_pipfile(module: Module, tools: bool = False) -> list[Listed]:
     return [*found, *_of_table(module, PIPFILE, "dev-packages", more, True)]
 
 
+def of_pixi(module: Module) -> list[Listed]:
+    """The dependencies in a `pixi.toml`; those of its features may be there for another environment."""
+    try:
+        return _of_pixi(module, PIXI, "", tomllib.loads(module.text(PIXI) or ""))
+    except tomllib.TOMLDecodeError:
+        return []
+
+
+def _of_pixi(module: Module, path: str, before: str, asked: dict[str, Any]) -> list[Listed]:
+    places = [(before, asked)]
+    places += [
+        (f"{before}{kind}.{name}.", _table(inner))
+        for kind in ("target", "feature")
+        for name, inner in _table(asked.get(kind)).items()
+        if kind == "feature" or name in (_PLATFORM, "linux", "unix")
+    ]
+    found = []
+    for start, table in places:
+        of_feature = start.startswith(f"{before}feature.")
+        name = f"{start}pypi-dependencies"
+        found += _of_table(module, path, name, table.get("pypi-dependencies"), of_feature)
+        name = f"{start}dependencies"
+        for each in _of_table(module, path, name, table.get("dependencies"), True):
+            for text in of_conda(each.text):
+                found.append(Listed(text, each.line, True, each.from_url))
+    return found
+
+
 def of_environment(module: Module, path: str) -> list[Listed]:
-    """The dependencies in an environment of conda, and those that it has pip install."""
+    """The dependencies in an environment of conda, a lock or a recipe, and those that it has pip install."""
     import yaml
 
+    # A recipe is a template: what it sets is not known, and may be anything.
+    text = re.sub(r"\{\{.*?\}\}", "x", re.sub(r"(?m)^.*\{%.*$", "", module.text(path) or ""))
     try:
-        asked = yaml.safe_load(module.text(path) or "")
+        asked = _table(yaml.safe_load(text))
     except yaml.YAMLError:
         return []
-    listed = _table(asked).get("dependencies")
     lines, found = module.lines(path), []
+    packages = asked.get("package")
+    for each in packages if isinstance(packages, list) else []:
+        if (locked := _table(each)).get("platform") in (_PLATFORM, None):
+            name, pinned = str(locked.get("name", "")), f"=={locked.get('version')}"
+            asked_for = (
+                [name + pinned] if locked.get("manager") == "pip" else of_conda(name + pinned)
+            )
+            line = _line(lines, f"name: {name}")
+            found += [Listed(text, line, locked.get("manager") != "pip") for text in asked_for]
+    recipe = _table(asked.get("requirements"))
+    listed = asked.get("dependencies") or recipe.get("run")
+    if isinstance(listed, list) and isinstance(recipe.get("pip"), list):
+        listed = [*listed, {"pip": recipe["pip"]}]
     for each in listed if isinstance(listed, list) else []:
         inner = _table(each).get("pip")
         for text in inner if isinstance(inner, list) else []:

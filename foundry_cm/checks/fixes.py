@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from foundry_cm.checks.finding import Edit, Finding
 from foundry_cm.checks.module import Module
-from foundry_cm.module.files import check_no_link, replace_text
+from foundry_cm.module.files import check_no_link, replace_text, text_lines
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Mended:
 
     def diff(self) -> list[str]:
         """The change as `git diff` shows it."""
-        old, new = (text.splitlines() for text in (self.before, self.after))
+        old, new = map(text_lines, (self.before, self.after))
         return list(difflib.unified_diff(old, new, f"a/{self.path}", f"b/{self.path}", lineterm=""))
 
     def write(self, module: Module) -> None:
@@ -43,9 +43,11 @@ def mended(module: Module, findings: Iterable[Finding]) -> list[Mended]:
                 taken.append(edit)
     found = []
     for path, wanted in sorted(edits.items()):
-        before = module.text(path) or ""
+        before = module.exact_text(path)
+        if before is None:
+            continue
         end = "\r\n" if "\r\n" in before else "\n"
-        lines = before.splitlines()
+        lines = text_lines(before)
         for edit in sorted(wanted, key=lambda edit: edit.first, reverse=True):
             lines[edit.first - 1 : edit.end - 1] = edit.lines
         found.append(Mended(path, before, end.join(lines) + end))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from foundry_cm.module.git import git
+from foundry_cm.module.git import told
 
 _COMMITS = 50
 _MOST = 1_000_000
@@ -29,7 +29,7 @@ def added(folder: Path) -> Iterator[Added]:
 
     The patch is git's own: a cloned repository may ask for programs to show its files with.
     """
-    patch = git(
+    patch = told(
         folder,
         *(
             "log",

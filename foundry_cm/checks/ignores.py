@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.module import Module
+from foundry_cm.module.files import text_lines
 
 _WORDS = "cm: ignore["
 _IGNORE = re.compile(r"(?:#|//)\s*cm: ignore\[(?P<codes>[^\]]*)\](?P<reason>.*)")
@@ -46,7 +47,7 @@ def ignores(module: Module) -> Iterator[Ignore]:
         text = (module.text(path) or "") if _COMMENTED.search(path) else ""
         if _WORDS not in text:
             continue
-        lines = text.splitlines()
+        lines = text_lines(text)
         for number, comment in _comments(path, text):
             if found := _IGNORE.search(comment):
                 codes = tuple(re.findall(r"[^\s,]+", found["codes"]))
@@ -58,7 +59,7 @@ def ignores(module: Module) -> Iterator[Ignore]:
 def _comments(path: str, text: str) -> list[tuple[int, str]]:
     """The comments of a file; in Python not what only looks like one inside a text."""
     if not path.endswith(".py"):
-        return [(n, line) for n, line in enumerate(text.splitlines(), 1) if _WORDS in line]
+        return [(n, line) for n, line in enumerate(text_lines(text), 1) if _WORDS in line]
     found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -18,9 +18,9 @@ from foundry_cm.checks.hint import Hint
 from foundry_cm.checks.hints import Reader
 from foundry_cm.checks.program import Handler, Program
 from foundry_cm.checks.rendering import Rendering
-from foundry_cm.checks.source import Source
-from foundry_cm.module.files import is_inside
-from foundry_cm.module.git import git
+from foundry_cm.checks.source import Source, decode
+from foundry_cm.module.files import is_inside, text_lines
+from foundry_cm.module.git import told
 from foundry_cm.module.project import CheckSettings, Project
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Module:
     @cached_property
     def files(self) -> list[str]:
         """Its files, as git sees them where it is a repository."""
-        listed = git(self.folder, "ls-files", "-co", "--exclude-standard", "-z")
+        listed = told(self.folder, "ls-files", "-co", "--exclude-standard", "-z")
         names = listed.split("\0") if listed else list(_walk(self.folder))
         return sorted({name for name in names if name and (self.folder / name).is_file()})
 
@@ -93,21 +93,42 @@ class Module:
 
     def lines(self, path: str) -> list[str]:
         """The lines of a file; none where it cannot be read."""
-        return (self.text(path) or "").splitlines()
+        return text_lines(self.text(path) or "")
 
     @cached_property
     def _texts(self) -> dict[str, str | None]:
         return {}
 
     def _read(self, path: str) -> str | None:
+        content = self._content(path)
+        if content is None or b"\0" in content:
+            return None
+        return content.decode("utf-8-sig", errors="replace")
+
+    def exact_text(self, path: str) -> str | None:
+        """The text of a file to the letter, as it can be written again; None where it is not UTF-8."""
+        try:
+            return (self._content(path) or b"").decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+    def _content(self, path: str) -> bytes | None:
+        if path not in self._contents:
+            self._contents[path] = self._read_bytes(path)
+        return self._contents[path]
+
+    @cached_property
+    def _contents(self) -> dict[str, bytes | None]:
+        return {}
+
+    def _read_bytes(self, path: str) -> bytes | None:
         file = self.folder / path
         try:
             if not is_inside(self.folder, file) or file.stat().st_size > _LARGEST:
                 return None
-            content = file.read_bytes()
+            return file.read_bytes()
         except (OSError, ValueError):
             return None
-        return None if b"\0" in content else content.decode("utf-8-sig", errors="replace")
 
     def once(self, make: Callable[[Module], T]) -> T:
         """What a function gives for this module; it is asked only once."""
@@ -129,12 +150,12 @@ class Module:
         names = [name for name in self.files if name.endswith(".py")]
         inside = [name for name in names if name.startswith("src/")]
         texts = {
-            name: text
+            name: decode(content)
             for name in inside or filter(_is_code, names)
-            if (text := self.text(name)) is not None
+            if (content := self._content(name)) is not None
         }
-        root = "src" if inside else _root(texts)
-        return {name: Source(name, text, root) for name, text in texts.items()}
+        root = "src" if inside else _root({name: text for name, (text, _) in texts.items()})
+        return {name: Source(name, text, root, broken) for name, (text, broken) in texts.items()}
 
     def source(self, path: str) -> Source:
         """A Python file, also where it is not counted as code of the module; parsed only once."""

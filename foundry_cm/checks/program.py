@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from foundry_cm.checks.source import Source
+from foundry_cm.checks import registration
+from foundry_cm.checks.names import DEEPEST, Definition, FunctionNode, Names
+from foundry_cm.checks.source import Source, own_nodes
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+__all__ = ["Definition", "FunctionNode", "Handler", "Program", "Start"]
+
 _SDK = "compute_modules."
-_DEEPEST = 20
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A class, a function or a value that a file defines at its top."""
-
-    source: Source
-    name: str
-    node: ast.stmt
-
-    @property
-    def value(self) -> ast.expr | None:
-        """What is assigned to the name, where it is a value."""
-        return getattr(self.node, "value", None)
 
 
 @dataclass(frozen=True)
@@ -40,6 +28,8 @@ class Handler:
     streaming: bool = False
     wrapped: bool = False
     method: bool = False
+    # It is called by a handler, and is looked at in its place.
+    helper: bool = False
 
     @property
     def parameters(self) -> list[ast.arg]:
@@ -63,52 +53,8 @@ class Start:
     wrapped: bool
 
 
-class Program:
+class Program(Names):
     """All of them together; `sources` are by the name that they are imported by."""
-
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self.sources = sources
-
-    def find(self, source: Source, node: ast.AST | None, depth: int = 0) -> Definition | str:
-        """What an expression of a file names: a definition of the module, or a dotted name outside.
-
-        A name that nothing defines is itself, as those of Python's built-ins are; an expression that
-        is no name is "".
-        """
-        if isinstance(node, ast.Attribute):
-            inner = self.find(source, node.value, depth)
-            return (
-                self.outside(f"{inner}.{node.attr}", depth)
-                if inner and isinstance(inner, str)
-                else ""
-            )
-        if not isinstance(node, ast.Name):
-            return ""
-        return self._in_file(source, node.id, depth) or node.id
-
-    def outside(self, dotted: str, depth: int = 0) -> Definition | str:
-        """What a dotted name stands for, which may be re-exported by a file of the module."""
-        parts = dotted.split(".")
-        for cut in range(len(parts) - 1, 0, -1):
-            source = self.sources.get(".".join(parts[:cut]))
-            if source and depth < _DEEPEST:
-                found = self._in_file(source, parts[cut], depth + 1)
-                rest = ".".join(parts[cut + 1 :])
-                if not found or not rest:
-                    return found or dotted
-                return f"{found}.{rest}" if isinstance(found, str) else ""
-        return dotted
-
-    def _in_file(self, source: Source, name: str, depth: int) -> Definition | str:
-        if node := source.top.get(name):
-            return Definition(source, name, node)
-        target = source.targets.get(name)
-        return self.outside(target, depth + 1) if target and depth < _DEEPEST else ""
-
-    def dotted(self, source: Source, node: ast.AST | None) -> str:
-        """The dotted name outside that an expression names; "" for what the module defines itself."""
-        found = self.find(source, node)
-        return found if isinstance(found, str) else ""
 
     @cached_property
     def handlers(self) -> list[Handler]:
@@ -122,21 +68,20 @@ class Program:
                         for h in (self._decorated(source, node, d) for d in node.decorator_list)
                         if h
                     ]
-                elif isinstance(node, ast.Call) and self._adds(source, node.func):
+                elif isinstance(node, ast.Call) and (
+                    self._adds(source, node.func) or self._is_applied(source, node)
+                ):
                     found += self._added(source, node)
         return found
 
+    def _is_applied(self, source: Source, call: ast.Call) -> bool:
+        """Whether the SDK's decorator is called with a function: `echo = function(echo)`."""
+        is_one = len(call.args) == 1 and isinstance(call.args[0], ast.Name)
+        return is_one and registration.of(self, source, call.func) is not None
+
     def _decorated(self, source: Source, node: FunctionNode, decorator: ast.expr) -> Handler | None:
-        named = decorator.func if isinstance(decorator, ast.Call) else decorator
-        target, written = self.dotted(source, named), source.resolve(named)
-        if not (target.startswith(_SDK) or written.startswith("cmkit.")) or not written.endswith(
-            ".function"
-        ):
-            return None
-        return Handler(
-            source, node, source, decorator,
-            streaming=_is_streaming(decorator), wrapped=written.startswith("cmkit."),
-        )  # fmt: skip
+        found = registration.of(self, source, decorator)
+        return Handler(source, node, source, decorator, **found._asdict()) if found else None
 
     def _adds(self, source: Source, named: ast.expr) -> bool:
         target = self.dotted(source, named)
@@ -152,16 +97,20 @@ class Program:
                 if isinstance(definition.node, FunctionNode):
                     yield Handler(
                         definition.source, definition.node, source, each,
-                        added=True, streaming=_is_streaming(call), method=method,
+                        added=True, streaming=registration.is_streaming(call), method=method,
                     )  # fmt: skip
 
     def _functions(self, source: Source, given: ast.expr) -> Iterator[tuple[Definition, bool]]:
         """The functions that an argument of `add_function` can be: by name, from a loop, of an object."""
         if isinstance(given, ast.Starred):
             given = given.value
-        if isinstance(given, ast.List | ast.Tuple):
-            for item in given.elts:
+        if isinstance(given, ast.List | ast.Tuple | ast.Dict):
+            for item in given.values if isinstance(given, ast.Dict) else given.elts:
                 yield from self._functions(source, item)
+            return
+        if isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute):
+            if given.func.attr in ("values", "items"):
+                yield from self._functions(source, given.func.value)
             return
         if isinstance(given, ast.Attribute) and (owner := self.class_of(source, given.value)):
             if method := self.method(owner, given.attr):
@@ -170,23 +119,27 @@ class Program:
         found = self.find(source, given)
         if isinstance(found, Definition):
             value = found.value
-            if isinstance(value, ast.List | ast.Tuple):
+            if isinstance(value, ast.List | ast.Tuple | ast.Dict):
                 yield from self._functions(found.source, value)
-            else:
+            elif value is None:
                 yield found, False
+            # The function has the name of what is made of it: `echo = function(echo)`.
+            elif node := found.source.functions.get(found.name):
+                yield Definition(found.source, found.name, node), False
         elif isinstance(given, ast.Name):
             for loop in source.nodes:
-                if (
-                    isinstance(loop, ast.For)
-                    and isinstance(loop.target, ast.Name)
-                    and loop.target.id == given.id
-                ):
+                if isinstance(loop, ast.For | ast.comprehension) and given.id in {
+                    each.id for each in ast.walk(loop.target) if isinstance(each, ast.Name)
+                }:
                     yield from self._functions(source, loop.iter)
 
-    def called(self, source: Source, call: ast.Call) -> tuple[Definition, bool] | None:
+    def called(
+        self, source: Source, call: ast.Call, inside: FunctionNode | None = None
+    ) -> tuple[Definition, bool] | None:
         """The function of the module that a call runs, and whether it has `self`.
 
-        That of a class is its `__init__`, and that of an object at the top of a file a method.
+        That of a class is its `__init__`, and that of an object a method: of one at the top of a file,
+        or of one that the function makes which the call is `inside` of.
         """
         found = self.find(source, call.func)
         if isinstance(found, Definition) and isinstance(found.node, FunctionNode):
@@ -195,21 +148,34 @@ class Program:
             return self.method(found, "__init__")
         if not isinstance(call.func, ast.Attribute):
             return None
-        owner = self.class_of(source, call.func.value)
+        owner = self.class_of(source, call.func.value, inside)
         return self.method(owner, call.func.attr) if owner else None
 
-    def method(self, owner: Definition, name: str) -> tuple[Definition, bool] | None:
-        """A function of a class, and whether it has `self`."""
+    def method(
+        self, owner: Definition, name: str, depth: int = 0
+    ) -> tuple[Definition, bool] | None:
+        """A function of a class or of those above it, and whether it has `self`."""
         for item in getattr(owner.node, "body", []):
             if isinstance(item, FunctionNode) and item.name == name:
                 bound = not any(
                     owner.source.resolve(d) == "staticmethod" for d in item.decorator_list
                 )
                 return Definition(owner.source, name, item), bound
+        for base in getattr(owner.node, "bases", []) if depth < DEEPEST else ():
+            above = self.class_of(owner.source, base)
+            if above and (found := self.method(above, name, depth + 1)):
+                return found
         return None
 
-    def class_of(self, source: Source, owner: ast.expr) -> Definition | None:
-        """The class of an object that a file makes, or the class itself."""
+    def class_of(
+        self, source: Source, owner: ast.expr, inside: FunctionNode | None = None
+    ) -> Definition | None:
+        """The class of an object that a file or a function makes, or the class itself."""
+        if isinstance(owner, ast.Name) and owner.id == "self":
+            around = next((c for c in source.classes if _holds(c, owner)), None)
+            return Definition(source, around.name, around) if around else None
+        if isinstance(owner, ast.Name) and inside and (made := _made_in(inside, owner.id)):
+            owner = made
         found = self.find(source, owner.func if isinstance(owner, ast.Call) else owner)
         if isinstance(found, Definition) and isinstance(found.value, ast.Call):
             found = self.find(found.source, found.value.func)
@@ -259,9 +225,18 @@ class Program:
         return seen
 
 
-def _is_streaming(call: ast.expr) -> bool:
-    keys = call.keywords if isinstance(call, ast.Call) else []
-    return any(
-        key.arg == "streaming" and not (isinstance(key.value, ast.Constant) and not key.value.value)
-        for key in keys
-    )
+def _holds(node: ast.ClassDef, inner: ast.AST) -> bool:
+    first, last = node.lineno, node.end_lineno or node.lineno
+    return first <= getattr(inner, "lineno", 0) <= last
+
+
+def _made_in(function: FunctionNode, name: str) -> ast.Call | None:
+    """The call that makes what a name of a function is, where one line alone binds it."""
+    bound = [
+        node
+        for node in own_nodes(function)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
+    value = bound[0].value if len(bound) == 1 else None
+    return value if isinstance(value, ast.Call) else None

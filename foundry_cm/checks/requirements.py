@@ -15,14 +15,14 @@ from packaging.utils import canonicalize_name
 
 from foundry_cm.checks import dependencies
 from foundry_cm.checks.container import Container, containers, shell_text
-from foundry_cm.checks.dependencies import ENVIRONMENTS, PIPFILE, PROJECT, Listed
+from foundry_cm.checks.dependencies import ENVIRONMENTS, PIPFILE, PIXI, PROJECT, Listed
 from foundry_cm.checks.distributions import closure
 from foundry_cm.checks.module import Module
 from foundry_cm.module.requirement_lines import statements
 
 # Bases that bring no libraries of Python: what the image has is what its Dockerfile installs.
 _BARE = re.compile(
-    r"(.*/)?(python|pypy|debian|ubuntu|alpine|cuda|uv|scratch|busybox|amazonlinux|rockylinux|fedora"
+    r"(.*/)?(python|pypy|debian|ubuntu|alpine|cuda|uv|pixi|scratch|busybox|amazonlinux|rockylinux|fedora"
     r"|ubi\d*(-minimal)?|base|micromamba|miniconda3?|miniforge3?|mambaforge)([:@].*)?"
 )
 # Bases with a conda of their own, and what that is made of.
@@ -30,14 +30,17 @@ _HAS_CONDA = re.compile(r"(.*/)?(miniconda3?|miniforge3?|mambaforge)([:@].*)?")
 _OF_CONDA = {"certifi", "cffi", "charset-normalizer", "cryptography", "distro", "idna", "packaging",
              "platformdirs", "pluggy", "requests", "ruamel-yaml", "setuptools", "tqdm", "urllib3", "zstandard"}  # fmt: skip
 _OTHER_WAYS = re.compile(
-    r"\b(pixi|easy_install|pipx|conda-lock|conda-pack)\b|\b(poetry|pdm|uv) add\b"
+    r"\b(pixi (add|global|import|exec)|easy_install|pipx|conda-lock install|conda-pack)\b|\b(poetry|pdm|uv) add\b"
     r"|(apt-get|apt|apk|dnf|yum)\b[^&;]*\bpy(thon)?3?-(?!pip|venv|dev|full|minimal|setuptools|wheel)\w"
 )
 _TOOL = re.compile(
     r"\b(uv) (?:sync|export)\b([^&|;]*)|\b(poetry) (?:install|sync|export)\b([^&|;]*)"
+    r"|\b(pixi) (?:install|run|shell-hook)\b([^&|;]*)"
     r"|\b(pdm) (?:install|sync|export)\b([^&|;]*)|\b(pipenv) (?:install|sync|requirements)\b([^&|;]*)"
     r"|\b(conda|mamba|micromamba)(?: -\S+)* (?:env )?(?:create|update|install)\b([^&|;]*)"
 )
+# What a shell writes to a file, which a version without quotes is too: `pip install numpy>=2`.
+_REDIRECTED = re.compile(r"""("[^"]*"|'[^']*')|\d?>{1,2}\s*[^\s'";&|]+""")
 _PIP = re.compile(r"\b(?:pip3?|uv pip) install\b([^&|;\n]*)")
 _INDEX = {"-i": "index", "--index-url": "index", "--extra-index-url": "extra", "--default-index": "index", "--index": "extra"}  # fmt: skip
 _WITH_VALUE = {"--target", "-t", "--prefix", "--root", "--find-links", "-f", "--python", "-c", "--constraint",
@@ -48,7 +51,9 @@ _TAKES_ONE = {"-f", "--file", "-n", "--name", "-p", "--prefix", "-c", "--channel
               "--group", "-G", "--with", "--without", "--only", "--only-group", "--no-group", "--python",
               "-o", "--output", "--output-file", "--format", "--directory", "--project", "-C", "-P",
               "--python-version", "--index", "-i", "--pypi-mirror", "--categories"}  # fmt: skip
-_LOCKED = re.compile(r"(^|/)(.*\.lock|requirements[-_.]lock.*\.txt|pylock\..*toml)$")
+_LOCKED = re.compile(
+    r"(^|/)(.*\.lock|conda-lock\.ya?ml|requirements[-_.]lock.*\.txt|pylock\..*toml)$"
+)
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,9 @@ def _of_files(module: Module, found: Requirements) -> bool:
     if module.text(PIPFILE) is not None:
         found.take(PIPFILE, dependencies.of_pipfile(module))
         return True
+    if module.text(PIXI) is not None:
+        found.take(PIXI, dependencies.of_pixi(module))
+        return True
     for path in ENVIRONMENTS:
         if module.text(path) is not None:
             found.take(path, dependencies.of_environment(module, path))
@@ -210,6 +218,8 @@ def _of_container(container: Container, found: Requirements) -> None:
         names = container.files_of(stage)
         for step in stage.steps:
             text = shell_text(step.instruction) if step.instruction.name == "RUN" else ""
+            if step.instruction.json_form is None:
+                text = _REDIRECTED.sub(lambda match: match[1] or " ", text)
             if _OTHER_WAYS.search(text):
                 found.is_whole = False
             for match in _TOOL.finditer(text.replace("\\\n", " ")):
@@ -279,6 +289,12 @@ def _of_tool(
     chosen = {canonicalize_name(part) for each in groups for part in re.split(r"[,\s]+", each)}
     if given.keys() & {"--all-extras", "--all-groups"}:
         chosen.add(canonicalize_name("*"))
+    if tool == "pixi":
+        if module.text(PIXI) is not None:
+            found.take(PIXI, dependencies.of_pixi(module))
+        else:
+            found.is_whole = _of_project(module, found) and found.is_whole
+        return
     if tool == "pipenv":
         found.take(PIPFILE, dependencies.of_pipfile(module, "--dev" in given or "-d" in given))
         for word in given[""]:

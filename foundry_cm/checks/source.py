@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import io
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+
+from foundry_cm.module.files import text_lines
+
+_OF_THE_SDK = (
+    "function", "add_function", "add_functions", "start_compute_module", "ConcurrencyType", "QueryContext",
+    "get_source",
+)  # fmt: skip
+# Parts of Python that nothing happens in when they are imported.
+_PLAIN = {"typing", "dataclasses", "datetime", "enum", "decimal", "collections", "collections.abc", "math", "pathlib", "functools"}  # fmt: skip
 
 
 def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -53,6 +65,14 @@ def is_main(node: ast.AST) -> bool:
     )
 
 
+def _names_of(package: str) -> list[str]:
+    """The names that `import *` brings in from the SDK, and from the parts of Python that modules use so."""
+    if package.partition(".")[0] == "compute_modules":
+        return list(_OF_THE_SDK)
+    found = importlib.import_module(package) if package in _PLAIN else None
+    return list(getattr(found, "__all__", dir(found))) if found else []
+
+
 @dataclass(frozen=True)
 class Import:
     """A name that an import brings into a file: `from a import b as c` is `c`, for `a.b`."""
@@ -62,6 +82,20 @@ class Import:
     line: int
 
 
+def decode(content: bytes) -> tuple[str, str]:
+    """The text of a Python file, and why Python takes it for none."""
+    plain = content.decode("utf-8-sig", errors="replace")
+    if b"\0" in content:
+        return "", "it has zero bytes in it, as a file in UTF-16 has"
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding), ""
+    except SyntaxError as error:
+        return plain, error.msg
+    except ValueError:
+        return plain, "it is not UTF-8, and its first line names no other code"
+
+
 @dataclass(frozen=True)
 class Source:
     """One Python file. `path` is relative to the module's folder, `root` the folder it is imported from."""
@@ -69,19 +103,25 @@ class Source:
     path: str
     text: str
     root: str = ""
+    # Why no text can be made of the file, where that is so.
+    broken: str = ""
 
     @cached_property
     def lines(self) -> list[str]:
         """Its lines, without their ends."""
-        return self.text.splitlines()
+        return text_lines(self.text)
 
     @cached_property
     def _parsed(self) -> ast.Module | SyntaxError:
+        if self.broken:
+            return SyntaxError(self.broken)
         try:
             return ast.parse(self.text, self.path)
         except SyntaxError as error:
             return error
-        except (ValueError, RecursionError, MemoryError) as error:
+        except (RecursionError, MemoryError):
+            return SyntaxError("it is nested too deeply")
+        except ValueError as error:
             return SyntaxError(str(error))
 
     @property
@@ -132,7 +172,25 @@ class Source:
     @cached_property
     def targets(self) -> dict[str, str]:
         """What each imported name stands for."""
-        return {found.name: found.target for found in self.imports if "." not in found.name}
+        every = {name: f"{stem}.{name}" for stem in self.stars for name in _names_of(stem)}
+        return every | {f.name: f.target for f in self.imports if f.name.isidentifier()}
+
+    @property
+    def stars(self) -> list[str]:
+        """What it imports all names of: `from a import *`."""
+        return [found.target.removesuffix(".*") for found in self.imports if found.name == "*"]
+
+    @cached_property
+    def classes(self) -> list[ast.ClassDef]:
+        """Its classes, the inner ones first."""
+        found = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+        return found[::-1]
+
+    @cached_property
+    def functions(self) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+        """The functions at the top of the file, those too whose name stands for something else later."""
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+        return {node.name: node for node in at_import(self.tree) if isinstance(node, kinds)}
 
     @cached_property
     def top(self) -> dict[str, ast.stmt]:

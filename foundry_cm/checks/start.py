@@ -15,6 +15,7 @@ from foundry_cm.checks.container import Container, containers, shell_text
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.source import Source
 from foundry_cm.module.dockerfile import Instruction
+from foundry_cm.module.files import text_lines
 
 _PYTHON = re.compile(r"(.*/)?(python[\d.]*|pypy[\d.]*)$")
 _NODE = re.compile(r"(.*/)?node(js)?$")
@@ -299,7 +300,7 @@ def _files_of(folders: list[str], dotted: str) -> Iterator[str]:
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
     """The commands of a shell text, each as words, with the number of lines before it."""
     begun, first = "", 0
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(text_lines(text)):
         first, begun = (first, begun) if begun else (number, "")
         begun += line.removesuffix("\\")
         if line.endswith("\\"):

@@ -15,6 +15,7 @@ from typing import Any
 
 from foundry_cm.checks.container import containers
 from foundry_cm.checks.finding import Finding, Severity
+from foundry_cm.checks.hook import OFF, exits_at_sigterm, hooks
 from foundry_cm.checks.module import Module
 from foundry_cm.errors import CmError
 from foundry_cm.image.engines import Buildah, Engine, find_engine
@@ -178,6 +179,9 @@ class Trial:
             await self._answers(foundry, function, function.sample_event(edge=True), edge=True)
         await self._wrong(foundry, function)
 
+    def _has_event(self, function: Function) -> bool:
+        return self.module.text(f"events/{function.name}.json") is not None
+
     def _sample(self, function: Function) -> Any:
         """The owner's event for a function, or one made from its types."""
         text = self.module.text(f"events/{function.name}.json")
@@ -201,6 +205,12 @@ class Trial:
                 self._note("CM503", function.name, error.what, error.fix, error.where)
             elif error.code == "HandlerFailed" and edge:
                 pass  # a handler may refuse an extreme event
+            elif error.code == "HandlerFailed" and not (
+                function.inputs or self._has_event(function)
+            ):
+                message = f"skipped: {function.name} declares no inputs, and fails without any: {error.what}"
+                fix = f"Write an event for it: events/{function.name}.json"
+                self._note("CM510", function.name, message, fix)
             else:
                 message = f"{function.name} does not answer {which}: {error.what}"
                 self._note("CM502", function.name, message, error.fix, error.where)
@@ -230,7 +240,11 @@ class Trial:
         await replica.stop(limit)
         if time.perf_counter() - began >= limit:
             message = f"The module does not stop within {limit:g} s of SIGTERM"
-            self._note("CM508", None, message, "Handle SIGTERM, and exit with code 0.")
+            fix, where = "Handle SIGTERM, and exit with code 0.", None
+            if exits_at_sigterm(self.module) and (found := hooks(self.module)):
+                fix = f"The SDK's exit hook starts it again. {OFF}"
+                where = f"{found[0][0].path}:{found[0][1]}"
+            self._note("CM508", None, message, fix, where)
 
     async def _compare(self, foundry: LocalFoundry) -> None:
         """The answers of two replicas to one event."""
@@ -272,6 +286,8 @@ class Trial:
         if by_buildah or self.seconds[name] > limit / 2:
             return
         job = foundry.jobs.submit(name, json.dumps(self._sample(foundry.functions[name])).encode())
+        # It may fail after all, when nobody waits for it any more.
+        job.answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         for _ in range(_POLLS):
             await asyncio.sleep(_TAKEN)
             if job.replica is not None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foundry_cm.checks import Finding, Module, Severity, checks, pages, run_checks
+from foundry_cm.checks import Finding, Module, Severity, checks, pages, run_all
 from foundry_cm.checks.fixes import mended
 from foundry_cm.cli import report
 from foundry_cm.cli.console import say, say_next, show_json
@@ -83,10 +83,10 @@ def check(
             exit_code=USAGE,
         )
     wanted = [each for each in checks() if live or not each.live]
-    found = run_checks(module, wanted)
+    found = run_all(module, wanted)
     if fix and _mend(module, found, yes):
         module = Module.read(folder, container=image, engine=engine)
-        found = run_checks(module, wanted)
+        found = run_all(module, wanted)
     _show(format, module, found, len(wanted))
     failing = {Severity.ERROR, Severity.WARNING} if strict_exit else {Severity.ERROR}
     if any(finding.severity in failing for finding in found):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from foundry_cm.module.files import text_lines
+
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _FLAG = re.compile(r"--([a-z-]+)(?:=(\S*))?(?:\s+|$)")
 _HEREDOC = re.compile(r"""(?<![\w<])\d*<<(-?)(["']?)([A-Za-z_][\w.]*)\2(?![\w<])""")
@@ -149,7 +151,7 @@ def instructions(text: str) -> Iterator[Instruction]:
     """The instructions of a Dockerfile, one after the other."""
     escape = _escape(text)
     goes_on = re.compile(rf"(?:^|(?<=[^{re.escape(escape)}])){re.escape(escape)}[ \t]*$")
-    lines = enumerate(text.removeprefix("\ufeff").splitlines(), 1)
+    lines = enumerate(text_lines(text.removeprefix("\ufeff")), 1)
     for number, line in lines:
         if not _says_something(line):
             continue
@@ -192,7 +194,7 @@ def unquoted(word: str) -> str:
 
 def _escape(text: str) -> str:
     """The character that joins lines; a directive at the top of the file can change it."""
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text_lines(text.removeprefix("\ufeff")):
         directive = _DIRECTIVE.match(line.strip())
         if not directive:
             break

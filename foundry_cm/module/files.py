@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 
 _IGNORE, _EVERYTHING = ".gitignore", "*\n"
+
+
+def text_lines(text: str) -> list[str]:
+    """The lines of a text as editors, Python and Docker number them: a form feed ends none."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def replace_text(path: Path, text: str, mode: int = 0o666) -> None:

@@ -48,6 +48,16 @@ def git(folder: Path, *words: str) -> str | None:
     return done.stdout.rstrip() if done.returncode == 0 else None
 
 
+def told(folder: Path, *words: str) -> str | None:
+    """What git prints in a folder; None also where git is not installed, for it is not needed there."""
+    try:
+        return git(folder, *words)
+    except CmError as error:
+        if error.code == "NoGit":
+            return None
+        raise
+
+
 def ignored(folder: Path, paths: Iterable[Path]) -> set[Path]:
     """Those of some paths that git ignores in a folder; none where there is no repository, or no git."""
     # NUL ends each path in both directions.

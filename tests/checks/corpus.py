@@ -59,6 +59,10 @@ LINES = {
     "row = {}; row['up'] = [row]; return [row]": "CM227",
     "return base64.b64encode(b'')": "CM227",
     "words = set('ab'); return words": "CM227",
+    "return map(str, event.text)": "CM227",
+    "return {'a': 1}.keys()": "CM227",
+    "return uuid.uuid4()": "CM227",
+    "return next(COUNTER)": "CM246",
 }
 TOP = {
     "print('starting')": "CM245",
@@ -112,6 +116,7 @@ class App:
         ]
         head = [f"import {name}" for name in wanted]
         head += ["CORPUS = []"] if "CORPUS" in marked else []
+        head += ["import itertools; COUNTER = itertools.count()"] if "COUNTER" in marked else []
         return "\n".join([*head, text]) + "\n"
 
     def first_line(self, node: ast.FunctionDef, line: str, code: str) -> Mistake:

@@ -28,7 +28,7 @@ from foundry_cm.checks import Module, pages, registry
 from foundry_cm.checks.fixes import mended
 from foundry_cm.checks.registry import Files
 from foundry_cm.module.git import git
-from tests.checks import test_helpers, test_hints, test_words
+from tests.checks import test_arrays, test_helpers, test_hints, test_words
 from tests.checks.corpus import false_findings
 from tests.checks.styles import STYLES
 from tests.checks.test_examples import write
@@ -36,7 +36,13 @@ from tests.checks.test_examples import write
 CHECKS = Path(registry.__file__).parent
 BAR = 0.9
 # Where names of a changed file are used.
-_PATCHED = ("foundry_cm.checks", "tests.checks.test_helpers", "tests.checks.corpus", __name__)
+_PATCHED = (
+    "foundry_cm.checks",
+    "tests.checks.test_helpers",
+    "tests.checks.test_arrays",
+    "tests.checks.corpus",
+    __name__,
+)
 # Of the processor, for all examples of one change: one that never ends is noticed.
 SECONDS = 10
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -147,7 +153,7 @@ class Trees:
 
     def notice(self, subject: str, types: bool) -> bool:
         """Whether anything is otherwise than it should be; the examples of the file come first."""
-        for name, test in vars(test_helpers).items():
+        for name, test in {**vars(test_helpers), **vars(test_arrays)}.items():
             if name.startswith("test_"):
                 test()  # raises where it fails
         ordered = sorted(

@@ -92,6 +92,13 @@ BY_OTHER_TOOLS = {
         Pipfile='[packages]\nnumpy = "*"\nfoundry-compute-modules = "~=0.34.0"\n',
         Pipfile__lock="{}",
     ),
+    "pixi": installed(
+        "COPY pixi.toml pixi.lock ./",
+        "RUN pixi install --locked",
+        image="ghcr.io/prefix-dev/pixi:0.59.0",
+        pixi__toml='[dependencies]\npython = "3.12.*"\nnumpy = ">=2"\n\n[pypi-dependencies]\nfoundry-compute-modules = "==0.34.0"\n',
+        pixi__lock="version: 6\n",
+    ),
     "conda": installed(
         "COPY environment.yml .",
         "RUN micromamba install -y -n base -f environment.yml",
@@ -190,6 +197,32 @@ STYLES: dict[str, Files] = {
         "@dataclass\nclass Base:\n    code: str\n\n\n@dataclass\nclass Derived(Base):\n    price: float\n\n\n@function\ndef take(context, event: Derived) -> Derived:\n    return event\n"
     ),
     "alias-of-a-type": app("Vector = list[float]\n\n\n@function\ndef embed(context, event: Query) -> Vector:\n    return [0.5] * event.limit\n"),
+    "imports-of-all-names": app(
+        "@dataclass\nclass Shelf:\n    rows: List[str] = field(default_factory=list)\n    note: Optional[str] = None\n\n\n@function\ndef rows(context, event: Shelf) -> List[str]:\n    return first(event.rows)\n",
+        imports="from dataclasses import *\nfrom typing import *\nfrom shelves import *\n",
+        more={"src/shelves.py": "def first(rows: list[str]) -> list[str]:\n    return rows[:1]\n"},
+    ),
+    "another-name": app(
+        "def exposed(**options):\n    return function(**options)\n\n\n@exposed()\ndef echo(context, event: Query) -> str:\n    return event.text\n"
+    ),
+    "started-in-another-file": {
+        **AROUND,
+        "src/app.py": "import halls  # noqa: F401\nfrom runner import main\n\nif __name__ == '__main__':\n    main()\n",
+        "src/halls.py": SDK.replace("import signal\nimport sys\n", "").replace("ConcurrencyType, ", "") + RECORD + "\n" + ECHO,
+        "src/runner.py": "import signal\nimport sys\n\nfrom compute_modules.startup import ConcurrencyType, start_compute_module\n\n\ndef main() -> None:\n    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n    start_compute_module(ConcurrencyType.THREAD_POOL)\n",
+    },
+    "kept-results": app(
+        "KNOWN: dict[str, str] = {}\nTABLE = None\n\n\ndef table() -> dict[str, str]:\n    global TABLE\n    TABLE = TABLE or {'a': 'b'}\n    return TABLE\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if (known := KNOWN.get(event.text)) is not None:\n        return known\n    KNOWN[event.text] = table().get(event.text, '')\n    return KNOWN[event.text]\n"
+    ),
+    "token-that-expires": app(
+        "class Token:\n    def __init__(self) -> None:\n        self.value, self.until = '', 0.0\n\n    def get(self) -> str:\n        if time.monotonic() >= self.until:\n            self.value, self.until = 'a', time.monotonic() + 60\n        return self.value\n\n\nTOKEN = Token()\n\n\n@function\ndef echo(context, event: Query) -> str:\n    return TOKEN.get()\n",
+        imports="import time\n",
+    ),
+    "arrays": app(
+        "@function\ndef mean(context, event: Query) -> float:\n    sizes = np.asarray([len(word) for word in event.text.split()], dtype=np.float32)\n    return sizes.mean().item()\n\n\n@function\ndef sizes(context, event: Query) -> list[float]:\n    found = np.zeros(event.limit)\n    return [found.sum(), *found.tolist()]\n",
+        imports="import numpy as np\n",
+        needs="numpy==2.3.4\n",
+    ),
     "async-inside": app(
         "async def fetch(text: str) -> str:\n    await asyncio.sleep(0)\n    return text\n\n\n@function\ndef echo(context, event: Query) -> str:\n    return asyncio.run(fetch(event.text))\n",
         imports="import asyncio\n",

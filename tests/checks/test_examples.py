@@ -25,7 +25,7 @@ def write(folder: Path, files: Files) -> None:
 @pytest.fixture(autouse=True)
 def _without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples are in no repository, and to ask git for each takes longer than the check."""
-    monkeypatch.setattr("foundry_cm.checks.module.git", lambda *_: None)
+    monkeypatch.setattr("foundry_cm.checks.module.told", lambda *_: None)
 
 
 def findings(folder: Path, files: Files, check: Check) -> list[Finding]:

@@ -20,6 +20,8 @@ from foundry_cm.checks import (
     source,
 )
 from foundry_cm.checks.finding import Edit, Finding
+from foundry_cm.checks.registry import checks
+from foundry_cm.checks.runner import run_checks
 
 
 def one_file(text: str, path: str = "app.py") -> source.Source:
@@ -476,6 +478,15 @@ def after(*edits: tuple[int, int, str], text: str = "one\ntwo\nthree\n") -> str:
     return "".join(each.after for each in fixes.mended(read, found))
 
 
+def test_a_mend_keeps_all_else_to_the_letter() -> None:
+    before = "\ufeffo\fn\u2028e\r\ntwo\r\n"
+    assert after((2, 3, "TWO"), text=before) == before.replace("two", "TWO")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.py").write_bytes(b"# coding: latin-1\n# caf\xe9\n")
+        found = Finding("", "a.py", "", edit=(Edit("a.py", 1, 2),))
+        assert fixes.mended(Module.read(Path(folder)), [found]) == []
+
+
 def test_edits_of_one_file() -> None:
     assert after((2, 3, "TWO")) == "one\nTWO\nthree\n"
     assert after((2, 3, ""), (1, 2, "ONE")) == "ONE\nthree\n"
@@ -572,3 +583,10 @@ def test_answers_of_a_module() -> None:
     assert read.template is None and read.rendering is None
     assert module_of({".copier-answers.yml": "[]"}).answers == {}
     assert module_of({".copier-answers.yml": "{"}).answers == {}
+
+
+def test_what_no_tool_would_write_is_read_all_the_same() -> None:
+    itself = "FROM a:1 AS b\nCOPY --from=b /x /y\nCOPY --from=1 /x /y\nFROM c:1\n"
+    assert copied(itself, "x", ignore="[z-a\n*.[\n") == {}
+    odd = module_of({"requirements.txt": "foundry-compute-modules===.34.0\n", "app.py": "x = 1\n"})
+    assert run_checks(odd, [check for check in checks() if check.code == "CM302"])

@@ -174,3 +174,24 @@ def test_module_that_does_not_start(tmp_path: Path) -> None:
 def test_pipeline_is_not_called(tmp_path: Path) -> None:
     files = {"src/app.py": "print('rows')\n", "src/resources.json": '{"inputs": {}, "outputs": {}}'}
     assert live(tmp_path, files) == {"CM510": ["src/resources.json:1"]}
+
+
+def test_module_that_its_exit_hook_starts_again(tmp_path: Path) -> None:
+    untyped = "@function\ndef add(context, event):\n    return event['x'] + event['y']\n"
+    files = good(
+        f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n\n\n{untyped}",
+        imports="import signal\nimport sys\n",
+        head=HEAD.replace("atexit.unregister(start_compute_module)\n", ""),
+    )
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/app.py").write_text(files["src/app.py"])
+    (tmp_path / "pyproject.toml").write_text("[tool.foundry-cm.check]\nstop-seconds = 2\n")
+    found = {each.code: each for each in run(tmp_path, live=True)}
+    assert found["CM508"].fix == (
+        "The SDK's exit hook starts it again. "
+        "Write atexit.unregister(start_compute_module) below the imports."
+    )
+    assert found["CM508"].where == found["CM244"].where
+    # No event can be made for a function without types, so it is not to blame that it fails.
+    assert "CM502" not in found
+    assert found["CM510"].fix == "Write an event for it: events/add.json"

@@ -123,7 +123,8 @@ WORDS: list[tuple[str, Files, str, str]] = [
         "CM253",
         {"Dockerfile": START + 'CMD ["python", "app.py"]\n', "src/app.py": APP.replace("SIGTERM", "SIGINT")},
         "warning Dockerfile:5 Python is process 1 and handles no SIGTERM: it does not stop when it is told to",
-        "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start.",
+        "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start. "
+        "Write atexit.unregister(start_compute_module) below the imports.",
     ),
     (
         "CM253",

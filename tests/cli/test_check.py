@@ -212,3 +212,25 @@ def test_verb_that_there_is_none_of_gets_the_nearest(tmp_path: Path) -> None:
     done = cm(tmp_path, "chek")
     assert done.returncode == 2
     assert "No such command 'chek'" in done.stderr and "'check'" in done.stderr
+
+
+def test_each_module_of_a_repository_is_checked(tmp_path: Path) -> None:
+    for name in ("halls/level", "halls/flow"):
+        (tmp_path / name / "src").mkdir(parents=True)
+        (tmp_path / name / "src" / "app.py").write_text(APP)
+        image = "FROM --platform=linux/amd64 python:3.12-slim\nCOPY src /app\nUSER 5000\n"
+        (tmp_path / name / "Dockerfile").write_text(image + 'CMD ["python", "/app/app.py"]\n')
+    (tmp_path / "tools.py").write_text("import pandas\n\nPASSWORD = 'S3same-0pen'\n")
+    done = cm(tmp_path, "check", "--format", "json")
+    found = {(f["code"], f["path"]) for f in json.loads(done.stdout)["findings"]}
+    ours = {("CM201", f"halls/{name}/src/app.py") for name in ("flow", "level")}
+    assert ours | {("CM402", "tools.py")} <= found
+    assert not {code for code, _ in found} & {"CM207", "CM209", "CM210", "CM306"}
+    cm(tmp_path, "check", "--fix", "--yes")
+    assert (tmp_path / "halls/level/src/app.py").read_text() == APP.split("\n", 2)[2]
+
+
+def test_checks_need_no_git(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = cm(module, "check")
+    assert (done.returncode, "CM203" in done.stderr) == (1, True)

@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,31 +199,6 @@ def test_what_every_row_meets_is_no_bad_record(make: Make, fault: str) -> None:
     assert pipeline.rows("output") == pipeline.rows("output-errors") == []
     edit(pipeline.folder / "src/app.py", line + BODY, BODY)
     assert pipeline.run().written == {"output": 4, "output-errors": 0}
-
-
-WITNESSES = """import atexit
-
-atexit.register(print, "handlers of atexit ran", flush=True)
-
-
-class Shutdown:
-    def __del__(self) -> None:
-        print("the interpreter was shut down", flush=True)
-
-
-SHUTDOWN = Shutdown()
-"""
-
-
-@pytest.mark.parametrize("content", [GOOD, BAD])
-def test_the_interpreter_is_not_shut_down_under_threads_of_arrow(make: Make, content: str) -> None:
-    # Before Python 3.14 the process aborted there, about once in five hundred ends of a busy machine.
-    pipeline = make("from cmkit import", f"{WITNESSES}\nfrom cmkit import")
-    pipeline.put("input", "a.csv", content)
-    with suppress(CallFailed):
-        pipeline.run()
-    assert "handlers of atexit ran" in pipeline.output
-    assert "the interpreter was shut down" not in pipeline.output
 
 
 def test_a_key_that_each_row_lacks_in_its_own_words_is_of_the_rows(make: Make) -> None:

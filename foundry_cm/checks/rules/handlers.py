@@ -17,6 +17,9 @@ _CONTEXT = {"compute_modules.context.QueryContext", "compute_modules.context.typ
 _EVENT_NAMES = {"event", "payload", "query", "request", "data", "input"}
 # Calls whose result is JSON.
 _ENCODES = {"asdict", "_asdict", "dict", "model_dump", "vars", "isoformat", "str"}
+_ADD = "from compute_modules import add_function, add_functions\n"
+_ASYNC = "async def echo(context, event: Query) -> str:  #<\n    return event.text\n"
+_METHOD = "    async def echo(self, context, event: Query) -> str:  #<\n        return event.text\n"
 _TWO = "Write def {name}(context, event: YourRecord) -> YourResult."
 
 
@@ -103,11 +106,24 @@ def _signature(handler: Handler) -> tuple[str, Severity] | None:
 @check(
     "CM203",
     "async-handler",
-    bad=bad(
-        "@function\nasync def echo(context, event: Query) -> str:  #<\n    return event.text\n"
+    bad=(
+        bad("@function\n" + _ASYNC),
+        # The decorator has other names, and functions are given to the SDK in other ways.
+        bad("register = function\n\n\n@register\n" + _ASYNC),
+        bad("stream = partial(function, streaming=True)\n\n\n@stream\n" + _ASYNC, imports="from functools import partial\n"),
+        bad("def exposed(**options):\n    return function(**options)\n\n\n@exposed(edits=[])\n" + _ASYNC),
+        bad(_ASYNC + "\n\necho = function(echo)\n"),
+        bad("@fn\n" + _ASYNC, imports="from kit import *\n", files={"src/kit.py": "from compute_modules.annotations import *\n\nfn = function\n"}),
+        bad(_ASYNC + "\n\nTABLE = {'echo': echo}\nfor name, one in TABLE.items():\n    add_function(one)\n", imports=_ADD),
+        bad(_ASYNC + "\n\nTABLE = {'echo': echo}\nadd_functions(*TABLE.values())\n", imports=_ADD),
+        bad(f"class Base:\n{_METHOD}\n\nclass Shop(Base):\n    def __init__(self):\n        add_function(self.echo)\n\n\nShop()\n", imports=_ADD),
     ),
-    good=good(),
-)
+    good=(
+        good(),
+        good("def register(call):\n    return call\n\n\n@register\n" + _ASYNC.replace("  #<", "")),
+        good(_ASYNC.replace("  #<", "") + "\n\nprint(echo)\n"),
+    ),
+)  # fmt: skip
 def asynchronous(module: Module) -> Iterator[Finding]:
     """A handler that is `async def`.
 

@@ -316,7 +316,13 @@ def no_client(module: Module) -> Iterator[Finding]:
     container looks healthy and never asks Foundry for a job.
     """
     for start in starts(module):
-        if start.files and not start.missing and start.language and not _has_client(start):
+        unread = any(source.error for source in start.sources)
+        if (
+            start.files
+            and not (start.missing or unread)
+            and start.language
+            and not _has_client(start)
+        ):
             path, line = start.place
             yield Finding(
                 f"{next(iter(start.files.values()))} never starts the client of compute modules",

@@ -16,6 +16,10 @@ from foundry_cm.checks.shown import ECHO, bad, good, marked
 from foundry_cm.checks.source import Source, at_import, own_nodes
 
 _RESERVED = (8945, 8946)
+_PRINTS = {
+    "print", "pprint.pprint", "rich.print", "sys.stdout.write", "sys.stdout.writelines", "click.echo",
+    "typer.echo",
+}  # fmt: skip
 
 
 def _at_import(module: Module, source: Source) -> Iterator[tuple[Source, ast.AST]]:
@@ -59,6 +63,7 @@ def _made_by(module: Module, sources: list[Source]) -> Iterator[tuple[Source, as
     severity=Severity.WARNING,
     bad=(
         bad("print('starting')  #<\n\n\n" + ECHO),
+        bad("sys.stdout.write('starting')  #<\nprint('starting', file=sys.stdout)  #<\nshow('starting')  #<\n\n\n" + ECHO, imports="import sys\nfrom rich import print as show\n\n"),
         bad("logging.basicConfig(stream=sys.stdout)  #<\nlogging.info('starting')\n\n\n" + ECHO, imports="import logging\nimport sys\n\n"),
     ),
     good=(
@@ -79,7 +84,8 @@ def output_at_import(module: Module) -> Iterator[Finding]:
         out = any(
             _is_stdout(source, value) for value in [*call.args, *(k.value for k in call.keywords)]
         )
-        if target == "print" and not any(key.arg == "file" for key in call.keywords):
+        elsewhere = [key.value for key in call.keywords if key.arg in ("file", "stream")]
+        if target in _PRINTS and not any(not _is_stdout(source, value) for value in elsewhere):
             message = "This prints to standard output while the file is imported"
             fix = 'Print it to standard error, or below if __name__ == "__main__".'
             yield Finding(message, source.path, fix, call.lineno)
@@ -113,6 +119,7 @@ def _is_stdout(source: Source, value: ast.expr) -> bool:
     "reserved-port",
     bad=(
         bad("@function\ndef serve(context, event: Query) -> str:\n    uvicorn.run('app:web', port=8945)  #<\n    return ''\n", imports="import uvicorn\n"),
+        bad("PORT = 8945\nSERVER = HTTPServer(('', PORT), None)  #<\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
         bad("SERVER = HTTPServer(('', 80), None)  #<\n\n\n" + ECHO, imports="from http.server import HTTPServer\n"),
     ),
     good=(
@@ -130,7 +137,7 @@ def reserved_port(module: Module) -> Iterator[Finding]:
         for call in source.nodes:
             if not isinstance(call, ast.Call) or not module.is_owned(source):
                 continue
-            port = _port(call)
+            port = _port(source, call)
             if port is not None and (port in _RESERVED or 0 < port < 1024):
                 why = "Foundry's runtime uses" if port in _RESERVED else "only root may open"
                 fix = "Use another one from 1024 to 65535, without 8945 and 8946."
@@ -139,8 +146,8 @@ def reserved_port(module: Module) -> Iterator[Finding]:
                 )
 
 
-def _port(call: ast.Call) -> int | None:
-    name = ast.unparse(call.func).rpartition(".")[2]
+def _port(source: Source, call: ast.Call) -> int | None:
+    name = (source.resolve(call.func) or ast.unparse(call.func)).rpartition(".")[2]
     if not (
         name.endswith("Server")
         or name in ("run", "run_app", "serve", "bind", "start_server", "create_server", "TCPSite")
@@ -151,6 +158,8 @@ def _port(call: ast.Call) -> int | None:
         arg.elts[1] for arg in call.args if isinstance(arg, ast.Tuple) and len(arg.elts) == 2
     ]
     for value in values:
+        named = source.top.get(value.id) if isinstance(value, ast.Name) else None
+        value = getattr(named, "value", value)
         if isinstance(value, ast.Constant) and type(value.value) is int:
             return value.value
     return None

@@ -129,6 +129,7 @@ def not_tried(module: Module) -> Iterator[Finding]:
         return
     from foundry_cm.checks import trial
 
+    yield from trial.findings(module, "CM510")
     if reason := trial.untried(module):
         entry = module.entry.path if module.entry else "."
         message = f"skipped: the module was not tried on a read-only root, since {reason}"

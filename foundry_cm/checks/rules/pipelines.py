@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundry_cm.checks.calls import Visit, visits
+from foundry_cm.checks.changes import changes
 from foundry_cm.checks.columns import columns_of
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.hint import Hint
@@ -17,7 +18,6 @@ from foundry_cm.checks.hints import Reader
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, FunctionNode
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.checks.rules.work import changes
 from foundry_cm.checks.shown import marked
 from foundry_cm.checks.source import Source, own_nodes
 from foundry_cm.errors import CmError
@@ -323,7 +323,7 @@ def kept(module: Module) -> Iterator[Finding]:
     After a crash the module begins without it, in the middle of its input.
     """
     for visit in _visits(module):
-        for line, name in changes(visit):
+        for line, name in changes(module.program, visit):
             message = f"process() changes {name}, which is lost when the module starts again"
             fix = "Let the result of a batch depend on the batch alone."
             yield Finding(message, visit.source.path, fix, line)

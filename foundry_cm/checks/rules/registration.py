@@ -109,6 +109,7 @@ def _together(module: Module) -> list[Handler]:
     "function-after-start",
     bad=(
         bad("", tail="start_compute_module(ConcurrencyType.THREAD_POOL)\n\n\n" + ECHO.replace("str:", "str:  #<")),
+        bad("def main() -> None:\n    start_compute_module(ConcurrencyType.THREAD_POOL)\n\n\nmain()\n\n\n" + ECHO.replace("str:", "str:  #<"), tail=""),
         bad("def late(context, event: Query) -> str:  #<\n    return ''\n", imports=_ADD, tail="\n\nstart_compute_module(ConcurrencyType.THREAD_POOL)\nadd_function(late)\n"),
     ),
     good=good(),
@@ -118,13 +119,23 @@ def after_start(module: Module) -> Iterator[Finding]:
 
     The start never comes back, so the lines below it do not run: the function is missing.
     """
-    for start in module.program.starts:
-        if start.node not in outermost(start.source.tree):
-            continue
+    for source, line in _starting(module):
         for handler in module.program.handlers:
-            if handler.by is start.source and handler.at.lineno > start.node.lineno:
+            if handler.by is source and handler.at.lineno > line:
                 message = f"{handler.node.name} comes after the start, which never comes back"
                 yield at(handler, handler.node, message, "Start as the last line of the file.")
+
+
+def _starting(module: Module) -> Iterator[tuple[Source, int]]:
+    """The lines that start the SDK where a file is run: by themselves, or by a function of the file."""
+    inside = {id(start.node) for start in module.program.starts}
+    for source in module.python.values():
+        for node in outermost(source.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = source.functions.get(node.func.id) if isinstance(node.func, ast.Name) else None
+            if id(node) in inside or (called and any(id(n) in inside for n in ast.walk(called))):
+                yield source, node.lineno
 
 
 @check(
@@ -170,7 +181,7 @@ def never_imported(module: Module) -> Iterator[Finding]:
     own = [
         each for path, each in module.python.items() if path in reached and module.is_owned(each)
     ]
-    if any(_is_dynamic(source) for source in own):
+    if any(source.error or _is_dynamic(source) for source in own):
         return
     started = {start.source.path for start in module.program.starts}
     for handler in module.program.handlers:

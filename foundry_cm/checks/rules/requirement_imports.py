@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
 
 from packaging.utils import canonicalize_name
 
 from foundry_cm.checks.distributions import closure, imports_of, libraries_of
 from foundry_cm.checks.finding import Finding, Severity
+from foundry_cm.checks.foreign import foreign
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.requirements import Asked, Requirements, is_lock, is_template, requirements
@@ -26,7 +26,6 @@ from foundry_cm.checks.rules.requirements import (
     poetry,
     project,
 )
-from foundry_cm.checks.source import Source
 
 # Libraries that work without being imported: engines, drivers, servers, tools.
 _UNIMPORTED = re.compile(
@@ -49,6 +48,12 @@ _UNPICKLES = re.compile(
 
 _POLARS = APP + "import polars\n"
 _PIPFILE = f'[packages]\n{SDK} = "==0.34.0"\n'
+_PIXI = (
+    f'[dependencies]\npython = "3.12.*"\nnumpy = ">=2"\n\n[pypi-dependencies]\n{SDK} = "==0.34.0"\n'
+)
+_PIXI_IMAGE = "FROM ghcr.io/prefix-dev/pixi:0.59.0\n"
+_CONDA_LOCK = f"package:\n- name: numpy\n  version: 2.1.0\n  manager: conda\n  platform: linux-64\n- name: {SDK}\n  version: 0.34.0\n  manager: pip\n  platform: linux-64\n"
+_RECIPE = f"{{% set version = '1' %}}\npackage:\n  version: {{{{ version }}}}\nrequirements:\n  run:\n  - numpy  # [linux]\n  pip:\n  - {SDK_RANGE}\n"
 _DEV = '[dependency-groups]\ndev = ["polars"]\n'
 
 # Other checks look for them.
@@ -78,6 +83,8 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
                 **{"more.txt": "pyyaml\n", "Dockerfile": DOCKERFILE},
             ),
         ),
+        Bad("src/app.py:2", asking(SDK_RANGE, app="import importlib\nimportlib.import_module('pandas.io')\nimportlib.import_module('.a', 'b')\n")),
+        Bad("src/app.py:3", asking(SDK_RANGE, app="from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    import pandas\n")),
         Bad("src/app.py:2", asking(SDK_RANGE, app="with open('a') as file:\n    import pandas\n")),
         Bad(
             "src/app.py:2",
@@ -120,6 +127,10 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         Bad("src/app.py:2", installing("poetry install", _POLARS, pyproject__toml=poetry(f'{SDK} = "^0.34"'))),
         Bad("src/app.py:2", installing("pipenv sync", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n')),
         Bad("src/app.py:2", installing("uv sync --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV))),
+        Bad("src/app.py:2", installing("pixi install --locked", _POLARS, _PIXI_IMAGE, pixi__toml=_PIXI)),
+        Bad("src/app.py:2", {"pyproject.toml": project(SDK_RANGE, more='[tool.pixi.dependencies]\nnumpy = "*"\n'), "src/app.py": _POLARS}),
+        Bad("src/app.py:2", installing("micromamba create -f conda-lock.yml", _POLARS, "FROM mambaorg/micromamba:2.3.0\n", **{"conda-lock__yml": _CONDA_LOCK})),
+        Bad("src/app.py:2", {"conda_recipe/meta.yaml": _RECIPE, "src/app.py": _POLARS}),
         Bad("src/app.py:2", installing("conda env create", _POLARS, CONDA, environment__yml=conda("numpy", pip=SDK_RANGE))),
         Bad(
             "src/app.py:2",
@@ -131,6 +142,11 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         installing("uv sync", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
         installing("uv sync --all-groups --no-dev", _POLARS, pyproject__toml=project(SDK_RANGE, more=_DEV)),
         installing("pipenv install -d", _POLARS, Pipfile=_PIPFILE + '[dev-packages]\npolars = "*"\n'),
+        installing("pixi install", APP + "import numpy\n", _PIXI_IMAGE, pixi__toml=_PIXI),
+        installing("pixi install", _POLARS, _PIXI_IMAGE, pixi__toml=_PIXI + "\n[feature.fast.dependencies]\npolars = '*'\n"),
+        {"pyproject.toml": project(SDK_RANGE, more='[tool.pixi.dependencies]\npolars = "*"\n'), "src/app.py": _POLARS},
+        {"conda-lock.yml": _CONDA_LOCK, "src/app.py": APP + "import numpy\n"},
+        {"conda_recipe/meta.yaml": _RECIPE, "src/app.py": APP + "import numpy\n"},
         installing("conda env create", APP + "import torch, cv2\n", CONDA, environment__yml=conda("pytorch::pytorch=2", "opencv", pip=SDK_RANGE)),
         installing("pip install foundry-compute-modules", APP + "import tqdm\n", "FROM condaforge/miniforge3:25.3\n"),
         asking(SDK_RANGE, app=APP + "import lib\n", Dockerfile=DOCKERFILE + "RUN pip install -e /lib\n"),
@@ -158,6 +174,9 @@ _OF_THE_SDK = {"compute_modules", "external_systems"}
         asking(SDK_RANGE, "./wheels/acme.whl", app=APP + "import acme\n"),
         asking(SDK_RANGE, app=APP + "import pandas\n", Dockerfile=DOCKERFILE + "RUN pip install pandas\n"),
         asking(SDK_RANGE, "acme-toolbox", app=APP + "import toolbox\n"),
+        asking(SDK_RANGE, app=APP + "import os\nif os.environ.get('DEBUG'):\n    import debugpy\nimport __main__\n"),
+        asking(SDK_RANGE, app="import sys\nif sys.version_info >= (3, 11):\n    import tomllib\nelse:\n    import tomli\n"),
+        asking(SDK_RANGE, app="from importlib.util import find_spec\nHAS = find_spec('pandas')\nif HAS:\n    import pandas\n"),
         asking(SDK_RANGE, app="from contextlib import suppress as s\nwith s(Error):\n    import csv\n"),
         asking(SDK_RANGE, app="import contextlib\nwith contextlib.suppress(E):\n    import pandas\n"),
         {"src/app.py": APP + "import pandas\n"},
@@ -259,7 +278,7 @@ def _missing(module: Module) -> list[tuple[str, int, str]]:
     return [
         (source.path, line, top)
         for source in module.python.values()
-        for top, line in sorted(_foreign(source, module))
+        for top, line in sorted(foreign(source, module))
         if top not in _OF_THE_SDK and not _is_provided(top, found)
     ]
 
@@ -267,45 +286,6 @@ def _missing(module: Module) -> list[tuple[str, int, str]]:
 def _owned(found: Requirements) -> str | None:
     owned = (path for path in found.paths if not is_lock(path) and not is_template(path))
     return next(owned, None)
-
-
-def _foreign(source: Source, module: Module) -> set[tuple[str, int]]:
-    """The top-level names that a file imports from libraries, less those that it can do without."""
-    found: set[tuple[str, ast.Import | ast.ImportFrom]] = set()
-    for node in source.nodes:
-        if isinstance(node, ast.Import):
-            found |= {(alias.name.partition(".")[0], node) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add((node.module.partition(".")[0], node))
-    own = module.once(_own_names)
-    left = {(top, node) for top, node in found if top not in sys.stdlib_module_names | own}
-    optional = (
-        {inner for block in _optional(source) for inner in ast.walk(block)} if left else set()
-    )
-    return {(top, node.lineno) for top, node in left if node not in optional}
-
-
-def _own_names(module: Module) -> set[str]:
-    """The names of its own files and folders, which are no library's."""
-    return {
-        part
-        for path in module.files
-        if path.endswith(".py")
-        for part in re.split(r"[/.]", path)[:-1]
-    }
-
-
-def _optional(source: Source) -> Iterator[ast.stmt]:
-    """The statements of which an import may fail, or that no program runs."""
-    for node in source.nodes:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from node.body
-        elif isinstance(node, ast.Try):
-            caught = " ".join(ast.unparse(h.type) if h.type else "Exception" for h in node.handlers)
-            if re.search(r"\b(ImportError|ModuleNotFoundError|Exception)\b", caught):
-                yield from node.body
-        elif isinstance(node, ast.With) and "suppress" in ast.unparse(node.items[0].context_expr):
-            yield from node.body
 
 
 def _is_provided(top: str, found: Requirements) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from packaging.version import VERSION_PATTERN, Version
 
 from foundry_cm.checks.dependencies import PROJECT
 from foundry_cm.checks.finding import Finding, Severity
@@ -244,10 +245,13 @@ def _version(what: str, asked: Asked, severity: Severity | None) -> Finding:
 
 def _lowest(specifier: SpecifierSet) -> Version | None:
     """The oldest version that a range has at its lower end; None where it has none."""
+    lower = {">=", "==", "~=", ">", "==="}
+    texts = [part.version.removesuffix(".*") for part in specifier if part.operator in lower]
+    # `===` compares as text, and takes what is no version.
     ends = [
-        Version(part.version.removesuffix(".*"))
-        for part in specifier
-        if part.operator in {">=", "==", "~=", ">", "==="}
+        Version(text)
+        for text in texts
+        if re.fullmatch(VERSION_PATTERN, text, re.VERBOSE | re.IGNORECASE)
     ]
     if ends:
         return max(ends)

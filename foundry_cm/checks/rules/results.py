@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import replace
 
+from foundry_cm.checks import arrays
 from foundry_cm.checks.circles import circles
-from foundry_cm.checks.finding import Finding, Severity
+from foundry_cm.checks.finding import Finding
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.program import Definition, Handler
 from foundry_cm.checks.registry import check
@@ -18,13 +19,23 @@ from foundry_cm.checks.source import own_nodes
 _NUMPY = "import numpy as np\n"
 _NAN = {"math.nan", "math.inf", "numpy.nan", "numpy.inf", "numpy.NaN", "numpy.Inf"}
 _BYTES = {"bytes", "base64.b64encode", "base64.urlsafe_b64encode", "pickle.dumps", "zlib.compress"}
-_NUMBERS = {
-    f"numpy.{name}"
-    for name in (
-        "float16", "float32", "longdouble", "int8", "int16", "int32", "int64", "uint8", "uint16",
-        "uint32", "uint64", "bool_", "array", "asarray", "zeros", "ones", "arange",
-    )
+# What Python makes of other things, and JSON has no place for.
+_OBJECTS = {
+    "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "uuid.uuid1", "uuid.uuid4", "pathlib.Path",
+    "pathlib.PurePath", "datetime.timedelta", "datetime.time", "collections.deque", "complex",
+    "ipaddress.ip_address", "types.SimpleNamespace",
 }  # fmt: skip
+_LAZY = {"map", "filter", "zip", "reversed", "enumerate", "range", "iter"}
+_DICTS = {
+    "dict",
+    "dict.fromkeys",
+    "collections.Counter",
+    "collections.defaultdict",
+    "collections.OrderedDict",
+}
+_LISTS = ("list", "sorted", "tuple")
+_PLAIN = {"staticmethod", "classmethod", "functools.cache", "functools.lru_cache"}
+_DEEPEST = 3
 
 
 def _returning(value: str, kind: str = "float") -> str:
@@ -48,11 +59,30 @@ def _returning(value: str, kind: str = "float") -> str:
         bad(_returning("[parent]", "list[str]").replace("return [parent]  #<", "parent = {'rows': []}\n    child: dict = {'up': parent}\n    parent['rows'].append(child)  #<\n    return [parent]")),
         bad(_returning("score", "float").replace("return score", "score = np.float32(0.5)\n    return score"), imports=_NUMPY),
         bad(_returning("{'words': words}", "list[str]").replace("return {", "words: object = set(event.text)\n    return {")),
+        bad(_returning("scores.mean()").replace("return scores", "scores = np.zeros(3, dtype=np.float32)\n    return scores"), imports=_NUMPY),
+        bad("@function\ndef give(context, event: Query) -> list[float]:\n    found = []\n    for number, score in enumerate(np.zeros(3, dtype='float32')):\n        found.append(score)  #<\n    return found\n", imports=_NUMPY),
+        bad(_returning("{str(n): s for n, s in enumerate(np.ones(3, dtype=np.int32))}", "dict[str, int]"), imports=_NUMPY),
+        bad(_returning("torch.tensor([1.0]).mean()"), imports="import torch\n"),
+        bad(_returning("round(np.float32(len(event.text)), 2)"), imports=_NUMPY),
+        bad(_returning("np.argmax(np.array([1.0]))", "int"), imports=_NUMPY),
+        bad(_returning("list(MODEL.encode(event.text))", "list[float]"), imports="from sentence_transformers import SentenceTransformer\n\nMODEL = SentenceTransformer('m')\n"),
+        bad(_returning("words(event.text)", "list[str]").replace("@function", "def words(text: str) -> set[str]:\n    return {word for word in text.split()}\n\n\n@function")),
+        bad(_returning("words(event.text)", "list[str]").replace("@function", "def words(text: str):\n    yield from text.split()\n\n\n@function")),
+        bad(_returning("map(str.upper, event.text)", "list[str]")),
+        bad(_returning("{'a': 1}.keys()", "list[str]")),
+        bad(_returning("Decimal(event.text)"), imports="from decimal import Decimal\n"),
+        bad(_returning("Path('/tmp') / event.text", "str"), imports="from pathlib import Path\n"),
         bad(_returning("Result(np.float32(0.5))", "Result").replace("@function", "@dataclass\nclass Result:\n    score: float\n\n\n@function", 1), imports=_NUMPY),
     ),
     good=(
         good(_returning("float(np.float32(0.5))").replace("  #<", ""), imports=_NUMPY),
         good(_returning("np.array([1.0]).tolist()", "list[float]").replace("  #<", ""), imports=_NUMPY),
+        good(_returning("np.zeros(3).mean()").replace("  #<", ""), imports=_NUMPY),
+        good(_returning("np.zeros(3, dtype=np.float32).mean().item()").replace("  #<", ""), imports=_NUMPY),
+        good(_returning("torch.softmax(event.text, 0).max().item()").replace("  #<", ""), imports="import torch\n"),
+        good("@function\ndef give(context, event: Query) -> list[float]:\n    found = []\n    for number, score in enumerate(np.zeros(3, dtype='float32')):\n        found.append(float(score) + number)\n    return found\n", imports=_NUMPY),
+        good(_returning("list(words(event.text))", "list[str]").replace("  #<", "").replace("@function", "def words(text: str):\n    yield from text.split()\n\n\n@function")),
+        good(_returning("str(Path('/tmp') / event.text)", "str").replace("  #<", ""), imports="from pathlib import Path\n"),
         good(_returning("sorted({event.text})", "list[str]").replace("  #<", "")),
         good(_returning("MODEL.encode(event.text)", "str").replace("  #<", "")),
         good(_returning("event.text.decode()", "str").replace("  #<", "")),
@@ -72,8 +102,8 @@ def result_value(module: Module) -> Iterator[Finding]:
     for handler in module.program.handlers:
         for node in own_nodes(handler.node):
             if isinstance(node, ast.Return) and node.value is not None and not handler.streaming:
-                for value, place in _values(module, handler, node.value, node.value):
-                    found = _unfit(handler, value) or _object(module, handler, value)
+                for scope, value, place in _values(module, handler, node.value, node.value):
+                    found = _unfit(module, scope, value) or _object(module, scope, value)
                     if found:
                         message = f"{handler.node.name} returns {ast.unparse(value)}, {found[0]}"
                         yield at(handler, place, message, found[1])
@@ -83,31 +113,65 @@ def result_value(module: Module) -> Iterator[Finding]:
 
 
 def _values(
-    module: Module, handler: Handler, value: ast.expr, place: ast.expr
-) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """A returned value and what it is made of, each with the place where it is returned.
+    module: Module, handler: Handler, value: ast.expr, place: ast.expr, depth: int = 0
+) -> Iterator[tuple[Handler, ast.expr, ast.expr]]:
+    """A returned value and what it is made of, each with its function and the place where it is returned.
 
     It is made of items, values of a dict, fields of a record; a name is what it is bound to, where
-    that is one thing.
+    that is one thing, and a call of the module's is what the function returns.
     """
-    yield value, place
+    yield handler, value, place
     inner: list[ast.expr] = []
     if isinstance(value, ast.Name):
         bound = _bound(handler, value.id)
         if bound is not None:
-            yield from _values(module, handler, bound, place)
+            yield from _values(module, handler, bound, place, depth)
+        for added in _appended(handler, value.id) if isinstance(bound, ast.List) else ():
+            yield from _values(module, handler, added, place if depth else added, depth)
     elif isinstance(value, ast.List | ast.Tuple):
         inner = value.elts
     elif isinstance(value, ast.Dict):
         inner = value.values
-    elif isinstance(value, ast.ListComp):
-        inner = [value.elt]
+    elif isinstance(value, ast.ListComp | ast.DictComp):
+        inner = [value.elt if isinstance(value, ast.ListComp) else value.value]
     elif isinstance(value, ast.IfExp):
         inner = [value.body, value.orelse]
     elif isinstance(value, ast.Call) and _is_record(module, handler, value):
         inner = [*value.args, *(key.value for key in value.keywords)]
+    elif (
+        isinstance(value, ast.Call)
+        and depth < _DEEPEST
+        and (helper := _helper(module, handler, value))
+    ):
+        for node in own_nodes(helper.node):
+            if isinstance(node, ast.Return) and node.value is not None:
+                yield from _values(module, helper, node.value, place, depth + 1)
     for each in inner:
-        yield from _values(module, handler, each, each if place is value else place)
+        yield from _values(module, handler, each, each if place is value else place, depth)
+
+
+def _appended(handler: Handler, name: str) -> Iterator[ast.expr]:
+    """What a function appends to a list."""
+    for node in own_nodes(handler.node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            if node.func.attr == "append" and isinstance(owner, ast.Name) and owner.id == name:
+                yield from node.args
+
+
+def _helper(module: Module, handler: Handler, call: ast.Call) -> Handler | None:
+    """The function of the module's that a call runs, whose results are those of the call."""
+    definition, method = module.program.called(handler.source, call, handler.node) or (None, False)
+    node = definition.node if definition else None
+    if definition is None or not isinstance(node, ast.FunctionDef) or _is_generator(node):
+        return None
+    if any(module.program.dotted(definition.source, d) not in _PLAIN for d in node.decorator_list):
+        return None
+    return replace(handler, source=definition.source, node=node, method=method, helper=True)
+
+
+def _is_generator(node: ast.AST) -> bool:
+    return any(isinstance(each, ast.Yield | ast.YieldFrom) for each in own_nodes(node))
 
 
 def _bound(handler: Handler, name: str) -> ast.expr | None:
@@ -131,18 +195,19 @@ def _is_record(module: Module, handler: Handler, call: ast.Call) -> bool:
     return isinstance(getattr(found, "node", None), ast.ClassDef)
 
 
-def _unfit(handler: Handler, value: ast.expr) -> tuple[str, str] | None:
+def _unfit(module: Module, handler: Handler, value: ast.expr) -> tuple[str, str] | None:
     """Why a value is no JSON, and what to return in its place."""
-    name = handler.source.resolve(value.func if isinstance(value, ast.Call) else value)
-    if isinstance(value, ast.Set | ast.SetComp) or (
-        isinstance(value, ast.Call) and name in ("set", "frozenset")
-    ):
+    called = value.func if isinstance(value, ast.Call) else None
+    name = module.program.dotted(handler.source, called or value)
+    if isinstance(value, ast.Set | ast.SetComp) or (called and name in ("set", "frozenset")):
         return "a set, which the SDK cannot send", "Return a list: sorted(...)."
-    if isinstance(value, ast.GeneratorExp):
+    if isinstance(value, ast.GeneratorExp) or (called and _makes_generator(module, handler, value)):
         return (
             "a generator, which the SDK cannot send",
-            "Return a list: write [...] in place of (...).",
+            "Return a list: write [...] in place of (...), or list(...) around it.",
         )
+    if called and (name in _LAZY or _is_view(handler, called)):
+        return "which is no list, and which the SDK cannot send", "Return list(...) of it."
     if (
         name in _BYTES
         or (isinstance(value, ast.Constant) and isinstance(value.value, bytes))
@@ -153,18 +218,64 @@ def _unfit(handler: Handler, value: ast.expr) -> tuple[str, str] | None:
         return None
     if name in _NAN or _is_nan_text(value):
         return "which JSON cannot carry", "Return a number that means none, such as -1.0."
-    if isinstance(value, ast.Call) and name in _NUMBERS and not handler.wrapped:
+    if (called and name in _OBJECTS) or _is_path(module, handler, value):
         return (
-            "which the SDK cannot send",
-            "Make it a plain value: float(...), int(...) or .tolist().",
+            "an object that the SDK cannot send",
+            "Make text or a number of it: str(...), float(...).",
         )
-    return None
+    return None if handler.wrapped else _of_numpy(module, handler, value)
+
+
+def _of_numpy(module: Module, handler: Handler, value: ast.expr) -> tuple[str, str] | None:
+    # A name is what it is bound to, which is looked at by itself.
+    if isinstance(value, ast.Name) and _bound(handler, value.id) is not None:
+        return None
+    scope = arrays.Scope(module.program, handler.source, handler.node)
+    found = scope.value(value)
+    called = value.func if isinstance(value, ast.Call) and len(value.args) == 1 else None
+    if isinstance(value, ast.Call) and module.program.dotted(handler.source, called) in _LISTS:
+        found = scope.item(value.args[0])
+    if found is None or found.is_json:
+        return None
+    fix = "Make it a plain value: float(...), int(...) or .tolist()."
+    if found.shape == "table":
+        fix = 'Return its rows: .to_dict("records").'
+    return f"{found}, which the SDK cannot send", fix
+
+
+def _makes_generator(module: Module, handler: Handler, call: ast.expr) -> bool:
+    if not isinstance(call, ast.Call):
+        return False
+    found = module.program.called(handler.source, call, handler.node)
+    node = found[0].node if found else None
+    return isinstance(node, ast.FunctionDef) and not node.decorator_list and _is_generator(node)
+
+
+def _is_view(handler: Handler, called: ast.expr) -> bool:
+    """Whether it is `.keys()`, `.values()` or `.items()` of what is a dict for certain."""
+    if not isinstance(called, ast.Attribute) or called.attr not in ("keys", "values", "items"):
+        return False
+    owner: ast.expr | None = called.value
+    if isinstance(owner, ast.Name):
+        owner = _bound(handler, owner.id)
+    if isinstance(owner, ast.Call):
+        return handler.source.resolve(owner.func) in _DICTS
+    return isinstance(owner, ast.Dict | ast.DictComp)
+
+
+def _is_path(module: Module, handler: Handler, value: ast.expr) -> bool:
+    """Whether it is a path made with `/`."""
+    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div):
+        value = value.left
+        if isinstance(value, ast.Call):
+            return module.program.dotted(handler.source, value.func) == "pathlib.Path"
+    return False
 
 
 def _is_encoded_field(handler: Handler, value: ast.expr) -> bool:
     """Whether it is text of the event as bytes: `event.text.encode()`."""
     named = value.func if isinstance(value, ast.Call) else None
-    if not isinstance(named, ast.Attribute) or named.attr != "encode":
+    if not isinstance(named, ast.Attribute) or named.attr != "encode" or handler.helper:
         return False
     owner = named.value
     while isinstance(owner, ast.Attribute):
@@ -193,101 +304,3 @@ def _is_nan_text(value: ast.expr) -> bool:
         and isinstance(value.args[0], ast.Constant)
         and str(value.args[0].value).lstrip("+-").lower() in ("nan", "inf", "infinity")
     )
-
-
-@check(
-    "CM248",
-    "empty-on-failure",
-    severity=Severity.WARNING,
-    bad=(
-        bad("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception:\n        return []  #<\n"),
-        bad("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except:  # noqa: E722\n        print('no')\n        return ''  #<\n"),
-        bad("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception as error:\n        print(error)\n    return []  #<\n"),
-        bad("@function\ndef find(context, event: Query) -> list[str]:\n    found: list[str] = []\n    if event.text:\n        try:\n            found = event.text.split()\n        except Exception:\n            pass\n        return found  #<\n    return ['']\n"),
-    ),
-    good=(
-        good("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except Exception:\n        return 'failed'\n"),
-        good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        print(event.text)\n    except Exception:\n        pass\n    return []\n"),
-        good("@function\ndef find(context, event: Query) -> str:\n    found = event.text\n    try:\n        found = found.strip()\n    except Exception:\n        pass\n    return found\n"),
-        good("@function\ndef find(context, event: Query) -> list[str]:\n    found = []\n    try:\n        print(event.text)\n    except Exception:\n        pass\n    return found\n"),
-        good("@function\ndef find(context, event: Query) -> list[str]:\n    found = []\n    for text in event.text.split():\n        try:\n            found = [*found, text.strip()]\n        except Exception:\n            print(text)\n    return found\n"),
-        good("@function\ndef find(context, event: Query) -> str:\n    try:\n        return event.text.strip()\n    except Exception:\n        print('no')\n    print('again')\n    return ''\n"),
-        good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except KeyError:\n        return []\n"),
-        good("@function\ndef find(context, event: Query) -> list[str]:\n    try:\n        return [event.text.strip()]\n    except Exception:\n        print('no')\n        raise\n"),
-    ),
-)  # fmt: skip
-def empty_on_failure(module: Module) -> Iterator[Finding]:
-    """A handler that catches everything and returns an empty result.
-
-    A broken module then looks like one that found nothing, in Workshop as well as in the log.
-    """
-    for handler in module.program.handlers:
-        for node in own_nodes(handler.node):
-            if not isinstance(node, ast.ExceptHandler) or not _is_broad(handler, node):
-                continue
-            inside = [inner for line in node.body for inner in ast.walk(line)]
-            if any(isinstance(inner, ast.Raise) for inner in inside):
-                continue
-            returns = [inner for inner in inside if isinstance(inner, ast.Return)]
-            for inner in returns or _after(handler, node):
-                if _is_empty(inner.value) or (not returns and isinstance(inner.value, ast.Name)):
-                    message = f"{handler.node.name} answers every failure with an empty result"
-                    fix = "Catch what you expect, and raise: the call then fails, and the log says why."
-                    yield at(handler, inner, message, fix)
-
-
-def _after(handler: Handler, node: ast.ExceptHandler) -> list[ast.Return]:
-    """The line below a `try`, where it returns what is empty unless the `try` came to its end."""
-    for block in [handler.node, *own_nodes(handler.node)]:
-        lines = getattr(block, "body", None)
-        for before, line in pairwise(lines if isinstance(lines, list) else []):
-            if not isinstance(before, ast.Try) or node not in before.handlers:
-                continue
-            if not isinstance(line, ast.Return):
-                return []
-            tried = [inner for each in before.body for inner in ast.walk(each)]
-            if isinstance(line.value, ast.Name):
-                name = line.value.id
-                set_there = any(
-                    isinstance(n, ast.Name) and n.id == name and _is_store(n) for n in tried
-                )
-                return [line] if set_there and _begins_empty(handler, name, before) else []
-            return [line] if any(isinstance(inner, ast.Return) for inner in tried) else []
-    return []
-
-
-def _begins_empty(handler: Handler, name: str, before: ast.Try) -> bool:
-    """Whether a name is something empty until a line, and is bound there alone."""
-    values = [
-        each.value
-        for each in own_nodes(handler.node)
-        if isinstance(each, ast.Assign | ast.AnnAssign)
-        and not before.lineno <= each.lineno <= (before.end_lineno or 0)
-        and any(
-            isinstance(t, ast.Name) and t.id == name
-            for t in (each.targets if isinstance(each, ast.Assign) else [each.target])
-        )
-    ]
-    return len(values) == 1 and _is_empty(values[0])
-
-
-def _is_broad(handler: Handler, node: ast.ExceptHandler) -> bool:
-    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-    return any(
-        kind is None or handler.source.resolve(kind) in ("Exception", "BaseException")
-        for kind in kinds
-    )
-
-
-def _is_empty(value: ast.expr | None) -> bool:
-    if isinstance(value, ast.Call):
-        return (
-            isinstance(value.func, ast.Name)
-            and value.func.id in ("list", "dict", "str")
-            and not value.args
-        )
-    if isinstance(value, ast.List | ast.Tuple):
-        return not value.elts
-    if isinstance(value, ast.Dict):
-        return not value.keys
-    return value is None or (isinstance(value, ast.Constant) and value.value in (None, "", 0, 0.0))

@@ -17,7 +17,7 @@ from foundry_cm.checks.finding import Edit, Finding, Severity
 from foundry_cm.checks.module import ANSWERS, Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.source import Source
-from foundry_cm.module.git import git
+from foundry_cm.module.git import told
 
 LOCAL = "sources.local.toml"
 EXAMPLE = "sources.example.toml"
@@ -170,12 +170,16 @@ def _hosts(module: Module) -> Iterator[tuple[str, int, str]]:
 
 def _of_python(source: Source) -> Iterator[tuple[int, str]]:
     said = {id(node.value) for node in source.nodes if isinstance(node, ast.Expr)}
-    texts = (node for node in source.nodes if isinstance(node, ast.JoinedStr))
+    texts = [node for node in source.nodes if isinstance(node, ast.JoinedStr)]
     pieces = {id(value) for text in texts for value in text.values}
+    for text in texts:
+        yield from ((text.lineno, host) for host in _of_text(source, text))
     for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             # What stands before the first value of an f-string may be half a host.
             whole = id(node) not in pieces or re.match(r"[\w+]+://[^/]+/", node.value)
+            if dsn := re.search(r"(?:^|\s)host=([\w-]+(?:\.[\w-]+)+)(?=\s|$)", node.value):
+                yield node.lineno, dsn[1]
             if whole and _ADDRESS.fullmatch(node.value):
                 yield node.lineno, _host(node.value)
         elif isinstance(node, ast.Call) and _last(source.resolve(node.func)) in _TAKES_HOST:
@@ -183,6 +187,22 @@ def _of_python(source: Source) -> Iterator[tuple[int, str]]:
             first = first.elts[0] if isinstance(first, ast.Tuple) and first.elts else first
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield node.lineno, first.value
+
+
+def _of_text(source: Source, text: ast.JoinedStr) -> Iterator[str]:
+    """The host of an address that is put together from a name at the top of the file."""
+    known, put = "", False
+    for value in text.values:
+        if isinstance(value, ast.FormattedValue):
+            named = source.top.get(value.value.id) if isinstance(value.value, ast.Name) else None
+            value, put = getattr(named, "value", None) or value, True
+        if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
+            break
+        known += value.value
+        if re.match(r"[\w+]+://[^/]+/", known):
+            break
+    if put and re.match(r"[\w+]+://[^/]+/", known):
+        yield _host(known)
 
 
 def _last(dotted: str) -> str:
@@ -292,8 +312,8 @@ def _unshared(module: Module, path: str, into: str, what: str, line: str) -> Fin
 
 def _git_ignores(module: Module) -> bool:
     """Whether git ignores the file; outside a repository, whether `.gitignore` would see to it."""
-    if git(module.folder, "rev-parse", "--git-dir") is not None:
-        return git(module.folder, "check-ignore", LOCAL) is not None
+    if told(module.folder, "rev-parse", "--git-dir") is not None:
+        return told(module.folder, "check-ignore", LOCAL) is not None
     ignored = module.text(".gitignore") is None
     for line in map(str.strip, module.lines(".gitignore")):
         if fnmatch(LOCAL, line.removeprefix("!").removeprefix("**").strip("/")):

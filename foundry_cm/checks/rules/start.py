@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
+from foundry_cm.checks import pythons
 from foundry_cm.checks.calls import visits
 from foundry_cm.checks.finding import Edit, Finding, Severity
+from foundry_cm.checks.hook import OFF, exits_at_sigterm, hooks
 from foundry_cm.checks.module import Module
 from foundry_cm.checks.registry import Bad, check
 from foundry_cm.checks.rules.handlers import STRICT, at
@@ -15,13 +16,11 @@ from foundry_cm.checks.shown import APP, ECHO, HEAD, TAIL, bad, good
 from foundry_cm.checks.source import Source, at_import
 from foundry_cm.checks.start import starts
 
-_ANNOTATIONS = "compute_modules.annotations"
 # Libraries whose threads do not survive a fork.
 _THREADED = (
     "torch", "sentence_transformers", "transformers", "ultralytics", "tensorflow", "keras", "jax",
     "onnxruntime", "faiss", "spacy", "easyocr", "paddleocr", "vllm", "llama_cpp",
 )  # fmt: skip
-_PYTHON = re.compile(r"python:3\.(1[4-9]|[2-9]\d)\b")
 _MAIN = (
     "",
     "",
@@ -36,6 +35,8 @@ _PLAIN = HEAD.replace("atexit.unregister(start_compute_module)\n", "").replace(
 _BARE = _PLAIN.replace(
     "from compute_modules.startup import ConcurrencyType, start_compute_module\n", ""
 )
+_STOPS = "import signal\nimport sys\n"
+_SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n\n\n"
 _POOL = TAIL.replace("ConcurrencyType.THREAD_POOL", "")
 
 
@@ -108,6 +109,7 @@ def _pools(module: Module) -> list[tuple[Source, int]]:
             head=_BARE.replace("from compute_modules.annotations import function", "from compute_modules import add_function"),
             tail="",
         ),
+        bad(ECHO.replace("@function", "@function  #<"), tail=""),
         bad(
             imports="import area  # noqa: F401\n",
             head=_BARE.replace("import function\n", "import function  #<\n"),
@@ -121,18 +123,13 @@ def no_start(module: Module) -> Iterator[Finding]:
     """A module that leans on the SDK to start itself while Python ends.
 
     The SDK does so from an exit hook. On Python 3.12.1 it cannot fork there and the module dies, and
-    after a failed import it serves half a module. A module that only calls `add_function`, and never
-    imports `compute_modules.annotations`, has no such hook: it ends at once, which is an error.
+    after a failed import it serves half a module. A module that has taken the hook away, or that only
+    calls `add_function` and never imports `compute_modules.annotations`, ends at once: an error.
     """
     handlers = module.program.handlers
     if not handlers or module.program.starts:
         return
-    hooked = [
-        (source, each.line)
-        for source in module.python.values()
-        for each in source.imports
-        if each.target.startswith(_ANNOTATIONS)
-    ]
+    hooked = hooks(module)
     entry = module.entry
     fix = 'End the file with start_compute_module(), below if __name__ == "__main__".'
     if not hooked:
@@ -150,7 +147,14 @@ def no_start(module: Module) -> Iterator[Finding]:
     "CM244",
     "exit-hook-on",
     severity=Severity.NOTICE,
-    bad=bad(head=_PLAIN.replace("import function\n", "import function  #<\n"), files=STRICT),
+    bad=(
+        bad(head=_PLAIN.replace("import function\n", "import function  #<\n"), files=STRICT),
+        bad(
+            _SIGNAL + ECHO,
+            imports=_STOPS,
+            head=_PLAIN.replace("import function\n", "import function  #<\n"),
+        ),
+    ),
     good=(good(), good(head=_BARE, tail="")),
 )
 def exit_hook(module: Module) -> Iterator[Finding]:
@@ -158,25 +162,18 @@ def exit_hook(module: Module) -> Iterator[Finding]:
 
     Where an import fails, the hook starts the module all the same, with the functions that were
     registered before: it looks healthy, and the others are missing. The hook also runs when a handler
-    of SIGTERM ends the process. It is a warning in the profile `strict`, a notice otherwise.
+    of SIGTERM calls `sys.exit`: the module starts again, and never stops. It is a warning then and in
+    the profile `strict`, a notice otherwise.
     """
-    program = module.program
-    if not any(not start.wrapped for start in program.starts):
+    if not any(not start.wrapped for start in module.program.starts):
         return
-    for source in module.python.values():
-        for node in source.nodes:
-            if isinstance(node, ast.Call) and source.resolve(node.func) == "atexit.unregister":
-                return
-    for source in module.python.values():
-        for each in source.imports:
-            if each.target.startswith(_ANNOTATIONS):
-                message = (
-                    "The SDK's exit hook is still on: it serves half a module after a failed import"
-                )
-                fix = "Write atexit.unregister(start_compute_module) below the imports."
-                severity = Severity.WARNING if module.strict else None
-                yield Finding(message, source.path, fix, each.line, severity)
-                return
+    for source, line in hooks(module)[:1]:
+        goes_on = exits_at_sigterm(module)
+        what = "starts the module again" if goes_on else "serves half a module"
+        when = "when SIGTERM ends it" if goes_on else "after a failed import"
+        message = f"The SDK's exit hook is still on: it {what} {when}"
+        severity = Severity.WARNING if goes_on or module.strict else None
+        yield Finding(message, source.path, OFF, line, severity)
 
 
 @check(
@@ -216,8 +213,6 @@ _NODE = 'FROM node:24\nCOPY app.js app.py /\nCMD ["node", "app.js"]\n'
 _DOCKER = (
     'FROM --platform=linux/amd64 python:3.13-slim\nCOPY src .\nUSER 5000\nCMD ["python", "app.py"]'
 )
-_STOPS = "import signal\nimport sys\n"
-_SIGNAL = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n\n\n"
 
 
 @check(
@@ -258,6 +253,8 @@ def sigterm(module: Module) -> Iterator[Finding]:
                 "Python is process 1 and handles no SIGTERM: it does not stop when it is told to"
             )
             fix = "Write signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)) before the start."
+            if hooks(module):
+                fix = f"{fix} {OFF}"
         yield Finding(message, path, fix, line)
 
 
@@ -267,6 +264,19 @@ def sigterm(module: Module) -> Iterator[Finding]:
     bad=(
         Bad(f"{APP}:21", good(tail=_POOL, files={"Dockerfile": "FROM python:3.14-slim\n"})),
         Bad(f"{APP}:21", good(tail=_POOL, files={".python-version": "3.14\n"})),
+        Bad(
+            f"{APP}:21",
+            good(
+                tail=_POOL, files={"Dockerfile": "ARG VERSION=3.14\nFROM python:${VERSION}-slim\n"}
+            ),
+        ),
+        Bad(
+            f"{APP}:21",
+            good(
+                tail=_POOL,
+                files={"Dockerfile": "FROM ghcr.io/astral-sh/uv:python3.14-bookworm-slim\n"},
+            ),
+        ),
     ),
     good=(
         good(files={"Dockerfile": "FROM python:3.14-slim\n"}),
@@ -279,9 +289,7 @@ def no_fork(module: Module) -> Iterator[Finding]:
     From 3.14 on, Python does not fork by default on Linux. The workers of the SDK need a fork: they
     die as they start, again and again, and no call is answered.
     """
-    image = module.text("Dockerfile") or ""
-    version = module.text(".python-version") or ""
-    if not (_PYTHON.search(image) or _PYTHON.search(f"python:{version.strip()}")):
+    if (pythons.version(module) or (0, 0)) < (3, 14):
         return
     message = "The SDK's workers need fork, which Python 3.14 does not do by default"
     fix = "Start with start_compute_module(ConcurrencyType.THREAD_POOL)."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import ANSWERS, Module
 from foundry_cm.checks.registry import Bad, check
-from foundry_cm.module.git import git
+from foundry_cm.module.git import told
 
 BACK = (
     "git reset, then git checkout ., then git clean -di for files that it added, then update again"
@@ -65,7 +65,7 @@ def rejected_hunks(module: Module) -> Iterator[Finding]:
 @check("CM603", "unresolved-file", proof="tests/checks/test_update_left.py")
 def unresolved_files(module: Module) -> Iterator[Finding]:
     """Files without markers that git still holds for conflicts: it refuses every commit."""
-    listed = git(module.folder, "ls-files", "--unmerged", "-z") or ""
+    listed = told(module.folder, "ls-files", "--unmerged", "-z") or ""
     for file in sorted({entry.partition("\t")[2] for entry in listed.split("\0") if entry}):
         if not _markers(module, file):
             yield Finding(
@@ -85,7 +85,7 @@ def uncommitted_update(module: Module) -> Iterator[Finding]:
     """An update that is not committed: the way back, and the files that it dropped."""
     if not _changed(module, "--", ANSWERS):
         return
-    before = git(module.folder, "show", f"HEAD:./{ANSWERS}") or ""
+    before = told(module.folder, "show", f"HEAD:./{ANSWERS}") or ""
     commit = f"_commit: {module.answers.get('_commit')}"
     if commit in before.splitlines() and _changed(module) == [ANSWERS]:
         yield Finding(
@@ -116,5 +116,5 @@ def _markers(module: Module, file: str) -> list[int]:
 
 def _changed(module: Module, *words: str) -> list[str]:
     """Files that differ from the last commit."""
-    listed = git(module.folder, "diff", "--name-only", "--relative", "-z", "HEAD", *words) or ""
+    listed = told(module.folder, "diff", "--name-only", "--relative", "-z", "HEAD", *words) or ""
     return [name for name in listed.split("\0") if name]

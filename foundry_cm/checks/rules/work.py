@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 
 from foundry_cm.checks.calls import Visit, visits
+from foundry_cm.checks.changes import changes
 from foundry_cm.checks.finding import Finding, Severity
 from foundry_cm.checks.module import Module
+from foundry_cm.checks.program import Definition, Program
 from foundry_cm.checks.registry import check
 from foundry_cm.checks.rules.types import parts
 from foundry_cm.checks.shown import bad, good
@@ -33,15 +35,13 @@ _READS = re.compile(r"^(pandas|polars|geopandas)\.(read_|scan_)\w+$")
 NETWORK = re.compile(
     r"^(requests|httpx)\.(get|post|put|patch|delete|head|request|stream)$|^urllib\.request\.url\w+$"
 )
-_CHANGES = {"append", "add", "update", "extend", "insert", "pop", "popitem", "setdefault", "clear", "remove", "discard", "appendleft"}  # fmt: skip
-_MUTABLE = {"list", "dict", "set", "collections.defaultdict", "collections.deque", "collections.Counter", "collections.OrderedDict"}  # fmt: skip
 _BASE64 = re.compile(r"(^|_)(base64|b64)(_|$)", re.IGNORECASE)
 
 
 def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
     """Every function of the owner's that runs for a call, with the name of the handler."""
     for handler in module.program.handlers:
-        for visit in visits(module.program, handler.source, handler.node):
+        for visit in visits(module.program, handler.source, handler.node, handler.method):
             if module.is_owned(visit.source):
                 yield handler.node.name, visit
 
@@ -80,6 +80,17 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
             imports="from pathlib import Path\n",
         ),
         bad(
+            "@function\ndef note(context, event: Query) -> str:\n    with (HERE / 'notes.txt').open(encoding='utf-8') as file:  #<\n        return file.read()\n",
+            imports="from pathlib import Path\n\nHERE = Path('/app')\n",
+        ),
+        bad(
+            "@function\ndef rate(context, event: Query) -> float:\n    return SESSION.get('https://example.com/rates').json()[event.text]  #<\n",
+            imports="import requests\n\nSESSION = requests.Session()\n",
+        ),
+        bad(
+            "class Rules:\n    def rows(self) -> str:\n        return open('rules.csv').read()  #<\n\n    def find(self, text: str) -> bool:\n        return text in self.rows()\n\n\n@function\ndef find(context, event: Query) -> bool:\n    rules = Rules()\n    return rules.find(event.text)\n"
+        ),
+        bad(
             "@function\ndef label(context, event: Query) -> str:\n    model = AutoModel.from_pretrained('bert')  #<\n    return model(event.text)\n",
             imports="from transformers import AutoModel\n",
         ),
@@ -105,6 +116,10 @@ def calls_of(module: Module) -> Iterator[tuple[str, Visit]]:
             imports="import tempfile\n",
         ),
         good(
+            "MODEL = None\n\n\ndef model() -> object:\n    global MODEL\n    if MODEL is not None:\n        return MODEL\n    MODEL = SentenceTransformer('all-MiniLM-L6-v2')\n    return MODEL\n\n\n@function\ndef embed(context, event: Query) -> list[float]:\n    return model().encode(event.text).tolist()\n",
+            imports="from sentence_transformers import SentenceTransformer\n",
+        ),
+        good(
             "@function\ndef keep(context, event: Query) -> str:\n    with open('a', 'w') as file, open('b', mode='a') as more:\n        file.write(event.text)\n        more.write(event.text)\n    return ''\n"
         ),
         good(
@@ -127,7 +142,7 @@ def load_in_handler(module: Module) -> Iterator[Finding]:
                 continue
             target = module.program.dotted(visit.source, call.func)
             model = target in _MODELS or target.endswith(".from_pretrained")
-            if model or (_is_data(visit, call, target) and not visit.depends(call)):
+            if model or (_is_data(module.program, visit, call, target) and not visit.depends(call)):
                 shown = ast.unparse(call.func)
                 message = f"{shown}() runs on each call of {name}, and gives the same each time"
                 fix = "Load it once, at the top of the file, and only read it in the handler."
@@ -135,15 +150,52 @@ def load_in_handler(module: Module) -> Iterator[Finding]:
                 yield Finding(message, visit.source.path, fix, call.lineno, severity)
 
 
-def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
+def _is_data(program: Program, visit: Visit, call: ast.Call, target: str) -> bool:
     if isinstance(call.func, ast.Attribute) and call.func.attr in ("read_text", "read_bytes"):
         return True
-    if target == "open":
-        mode = [*call.args[1:2], *(key.value for key in call.keywords if key.arg == "mode")]
+    opens_path = (
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == "open"
+        and _is_path(program, visit.source, call.func.value)
+    )
+    if target == "open" or opens_path:
+        mode = [
+            *(call.args[:1] if opens_path else call.args[1:2]),
+            *(key.value for key in call.keywords if key.arg == "mode"),
+        ]
         return not any(
             isinstance(m, ast.Constant) and set(str(m.value)) & set("wax+") for m in mode
         )
-    return target in _DATA or bool(_READS.match(target) or NETWORK.match(target))
+    if target in _DATA or _READS.match(target) or NETWORK.match(target):
+        return True
+    return bool(NETWORK.match(_of_session(program, visit.source, call)))
+
+
+def _is_path(program: Program, source: Source, value: ast.expr) -> bool:
+    """Whether it is a path of pathlib: made here, or at the top of a file."""
+    while isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div):
+        value = value.left
+    found = program.find(source, value)
+    if (
+        isinstance(found, Definition)
+        and found.value is not None
+        and not isinstance(found.value, ast.Name)
+    ):
+        return _is_path(program, found.source, found.value)
+    return isinstance(value, ast.Call) and program.dotted(source, value.func) == "pathlib.Path"
+
+
+def _of_session(program: Program, source: Source, call: ast.Call) -> str:
+    """A call of a session at the top of a file, as if it were made without one: `requests.get`."""
+    if not isinstance(call.func, ast.Attribute):
+        return ""
+    found = program.find(source, call.func.value)
+    made = found.value if isinstance(found, Definition) else None
+    if not isinstance(made, ast.Call) or not isinstance(found, Definition):
+        return ""
+    target = program.dotted(found.source, made.func)
+    is_session = target in ("requests.Session", "requests.session", "httpx.Client")
+    return f"{target.partition('.')[0]}.{call.func.attr}" if is_session else ""
 
 
 @check(
@@ -155,6 +207,10 @@ def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
         bad("TOTAL = 0\n\n\n@function\ndef count(context, event: Query) -> int:\n    global TOTAL\n    TOTAL += 1  #<\n    return TOTAL\n"),
         bad("LAST = defaultdict(int)\n\n\n@function\ndef count(context, event: Query) -> int:\n    LAST.update({event.text: 1})  #<\n    return len(LAST)\n", imports="from collections import defaultdict\n"),
         bad("class Stats:\n    calls = 0\n\n\nSTATS = Stats()\n\n\n@function\ndef count(context, event: Query) -> int:\n    STATS.calls += 1  #<\n    return STATS.calls\n"),
+        bad("class Stats:\n    def __init__(self):\n        self.calls = 0\n\n    def hit(self) -> int:\n        self.calls += 1  #<\n        return self.calls\n\n\nSTATS = Stats()\n\n\n@function\ndef count(context, event: Query) -> int:\n    return STATS.hit()\n"),
+        bad("NUMBERS = itertools.count()\n\n\n@function\ndef count(context, event: Query) -> int:\n    return next(NUMBERS)  #<\n", imports="import itertools\n"),
+        bad("def add(text: str, seen: list[str] = []) -> int:\n    seen.append(text)  #<\n    return len(seen)\n\n\n@function\ndef count(context, event: Query) -> int:\n    return add(event.text)\n"),
+        bad("@function\ndef count(context, event: Query) -> int:\n    SEEN.append(event.text)  #<\n    shared.LAST = event.text  #<\n    return len(SEEN)\n", imports="import shared\nfrom shared import SEEN\n", files={"src/shared.py": "SEEN: list[str] = []\nLAST = ''\n"}),
         bad("LAST = {}\n\n\ndef keep(text: str) -> None:\n    LAST['text'] = text  #<\n\n\n@function\ndef echo(context, event: Query) -> str:\n    keep(event.text)\n    return event.text\n"),
     ),
     good=(
@@ -164,6 +220,11 @@ def _is_data(visit: Visit, call: ast.Call, target: str) -> bool:
         good("SEEN = Path('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    SEEN.remove(event.text)\n    return 1\n", imports="from pathlib import Path\n"),
         good("SEEN: list[str] = []\n\n\ndef add(SEEN: list[str]) -> None:\n    SEEN.append('a')\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = [event.text]\n    add(found)\n    return len(found)\n"),
         good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if event.text not in KNOWN:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
+        good("MODEL = None\n\n\n@function\ndef echo(context, event: Query) -> str:\n    global MODEL\n    MODEL = MODEL or str()\n    return MODEL\n"),
+        good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    try:\n        return KNOWN[event.text]\n    except KeyError:\n        KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
+        good("KNOWN: dict[str, str] = {}\n\n\n@function\ndef upper(context, event: Query) -> str:\n    if (known := KNOWN.get(event.text)) is not None:\n        return known\n    KNOWN[event.text] = event.text.upper()\n    return KNOWN[event.text]\n"),
+        good("TOKEN, UNTIL = '', 0.0\n\n\n@function\ndef token(context, event: Query) -> str:\n    global TOKEN, UNTIL\n    if time.time() > UNTIL:\n        TOKEN, UNTIL = event.text, time.time() + 60\n    return TOKEN\n", imports="import time\n"),
+        good("class Stats:\n    def __init__(self):\n        self.calls = 0\n\n    def hit(self) -> int:\n        self.calls += 1\n        return self.calls\n\n\n@function\ndef count(context, event: Query) -> int:\n    return Stats().hit()\n"),
         good("WORDS = ['a']\n\n\n@function\ndef count(context, event: Query) -> int:\n    found = []\n    found.append(event.text)\n    return len(WORDS + found)\n"),
     ),
 )  # fmt: skip
@@ -174,73 +235,10 @@ def state(module: Module) -> Iterator[Finding]:
     other may see different ones. What only keeps a result that can be made again is left alone.
     """
     for name, visit in calls_of(module):
-        for line, changed in changes(visit):
+        for line, changed in changes(module.program, visit):
             message = f"{name} changes {changed}, which each replica has its own copy of"
             fix = "Keep it in Foundry, such as in a dataset, or give it to the caller and back."
             yield Finding(message, visit.source.path, fix, line)
-
-
-def changes(visit: Visit) -> Iterator[tuple[int, str]]:
-    """The lines at which a function changes what lies at the top of its file, and what that is."""
-    once = visit.once()
-    shared = {
-        each
-        for node in own_nodes(visit.node)
-        if isinstance(node, ast.Global)
-        for each in node.names
-    }
-    for node in own_nodes(visit.node):
-        if node not in once and (name := _changed(visit, node, shared)):
-            yield getattr(node, "lineno", 1), name
-
-
-def _changed(visit: Visit, node: ast.AST, shared: set[str]) -> str:
-    """The name at the top of the file that a line of a function changes, or nothing."""
-    targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign | ast.Delete):
-        targets = list(node.targets)
-    elif isinstance(node, ast.AugAssign):
-        targets = [node.target]
-    elif (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in _CHANGES
-    ):
-        value = node.func.value
-        if (
-            isinstance(value, ast.Name)
-            and _is_mutable(visit.source, value.id)
-            and not _is_local(visit, value.id)
-        ):
-            return value.id
-    for target in targets:
-        if isinstance(target, ast.Name) and target.id in shared:
-            return target.id
-        if isinstance(target, ast.Subscript | ast.Attribute) and isinstance(target.value, ast.Name):
-            name = target.value.id
-            if name in visit.source.top and not _is_local(visit, name):
-                # Each thread has its own.
-                made = getattr(visit.source.top[name], "value", None)
-                made = visit.source.resolve(made.func) if isinstance(made, ast.Call) else ""
-                return "" if made == "threading.local" else name
-    return ""
-
-
-def _is_local(visit: Visit, name: str) -> bool:
-    given = [*visit.node.args.posonlyargs, *visit.node.args.args, *visit.node.args.kwonlyargs]
-    return name in {arg.arg for arg in given} or any(
-        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-        for node in own_nodes(visit.node)
-    )
-
-
-def _is_mutable(source: Source, name: str) -> bool:
-    value = getattr(source.top.get(name), "value", None)
-    if isinstance(value, ast.Call):
-        return source.resolve(value.func) in _MUTABLE
-    return isinstance(
-        value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
-    )
 
 
 @check(

@@ -1,8 +1,6 @@
 """How the module ends: because it was told to, or with one message that says why."""
 
-import atexit
 import logging
-import os
 import sys
 import threading
 from bdb import BdbQuit
@@ -40,29 +38,6 @@ class ProcessFault(EndError):
 @contextmanager
 def one_message() -> Iterator[None]:
     """Exit with one message and code 1 where something ends the module; its own faults stay tracebacks."""
-    try:
-        with _said():
-            yield
-    except BaseException as end:
-        atexit.register(_leave, 0 if isinstance(end, SystemExit) and not end.code else 1)
-        raise
-
-
-def _leave(code: int) -> None:
-    """End the process after all exit handlers, without shutting the interpreter down.
-
-    Arrow reads ahead in threads of its own. Before Python 3.14 the process aborts where such a thread
-    frees a Python object during the shutdown: SIGABRT in place of the exit code.
-    """
-    atexit.unregister(_leave)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-@contextmanager
-def _said() -> Iterator[None]:
     try:
         yield
     except ProcessFault as error:
