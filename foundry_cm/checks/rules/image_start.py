@@ -303,6 +303,7 @@ def missing_script(module: Module) -> Iterator[Finding]:
             "src/lib/client.py": 'import os\nURI = os.environ["GET_JOB_URI"]\n',
         },
         _with('LABEL server.openapi=\'{}\'\nCMD ["python", "app.py"]\n', app__py="import flask\n"),
+        _with('CMD ["python", "app.py"]\n', app__py="import flask\ndef (:\n"),
         {
             "Dockerfile": NODE + 'CMD ["node", "app.js"]\n',
             "src/app.js": 'import { ComputeModule } from "@palantir/compute-module";\n',
@@ -316,7 +317,9 @@ def no_client(module: Module) -> Iterator[Finding]:
     container looks healthy and never asks Foundry for a job.
     """
     for start in starts(module):
-        if start.files and not start.missing and start.language and not _has_client(start):
+        # A file that nobody can parse is a finding of its own, and may well have the start.
+        told = not any(source.error for source in start.sources)
+        if start.files and not start.missing and start.language and told and not _has_client(start):
             path, line = start.place
             yield Finding(
                 f"{next(iter(start.files.values()))} never starts the client of compute modules",
