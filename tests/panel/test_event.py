@@ -164,6 +164,9 @@ def test_a_call_is_copied_as_a_command_a_request_and_a_test(page: Page, server: 
         expect(page.locator("#toast")).to_have_text("Copied")
         return str(page.evaluate("navigator.clipboard.readText()"))
 
+    write(page, '{"seconds": 0, "turned": "\u202e"}')
+    assert copied("cm call") == """cm call wait --json '{"seconds":0,"turned":"\\u202e"}'"""
+    write(page, '{"seconds": 0}')
     assert copied("cm call") == """cm call wait --json '{"seconds":0}'"""
     assert copied("curl") == (
         f"curl -sS '{server.panel}/api/functions/wait/invoke' "

@@ -63,6 +63,7 @@ def test_a_failed_call_links_the_frames_of_ones_own_code(page: Page, server: Ser
         .index('        raise ValueError("there is no customer nobody")')
         + 1
     )
+    expect(page.locator(".failure")).to_contain_text("Error code HandlerFailed")
     link = page.locator(".failure a").first
     expect(link).to_have_text(f"src/app.py:{line}")
     expect(link).to_have_attribute("href", f"vscode://file{app}:{line}")

@@ -21,7 +21,7 @@ const count = h("span", { class: "muted" });
 
 function drawFunctions() {
   put(functions, state.functions.map((each) => h("li", {}, h("button", {
-    type: "button", class: "function", "aria-current": each.name === state.name ? "true" : null, onclick: () => show(each.name), title: each.signature,
+    type: "button", class: "function", "aria-current": each.name === state.name ? "true" : null, onclick: () => { showCall(); show(each.name); }, title: each.signature,
   }, h("span", { class: "mono name" }, each.name), h("span", { class: "mono sig" }, each.signature.slice(each.name.length)),
   each.warnings.length > 0 && h("span", { class: "flag", title: each.warnings.join("\n") }, sign("alert"), h("span", { class: "unseen" }, `${each.warnings.length} warnings`))))));
   functions.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
@@ -52,13 +52,16 @@ function row(n) {
 /** The beginning of an event without the names of its fields, which all calls of a function share. */
 const values = (sent) => sent.replace(/"[^"]*"\s*:\s*/g, "").replace(/[{}[\]"]/g, "").trim();
 
+/** Leave the view of the history, where there is no room for both. */
+const showCall = () => { if (document.body.dataset.view === "history") dispatchEvent(new CustomEvent("show-view", { detail: "call" })); };
+
 async function open(n) {
   if (!calls[n]) return;
   chosen = calls[n].id;
   list.box.setAttribute("aria-activedescendant", `call-${n}`);
   list.show(n);
   const call = await recall(chosen);
-  if (document.body.dataset.view === "history") dispatchEvent(new CustomEvent("show-view", { detail: "call" }));
+  showCall();
   if (state.name !== call.function && state.functions.some((each) => each.name === call.function)) await show(call.function);
   if (typeof call.event === "string") { try { load(parse(call.event)); } catch { /* kept as it was sent, which was no JSON */ } }
 }
