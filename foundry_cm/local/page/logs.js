@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { copyText } from "./copyas.js";
 import { h, put, sign } from "./dom.js";
-import { clock } from "./json.js";
+import { clock, parse, pretty } from "./json.js";
 import { longList, step } from "./list.js";
 import { recall } from "./run.js";
 import { on, state } from "./state.js";
@@ -109,8 +109,25 @@ function placeOf(number) {
   return low;
 }
 
+/** What a line of JSON says, as a line of a log has it; null for any other. */
+function structured(text) {
+  if (text[0] !== "{" || text.at(-1) !== "}") return null;
+  try {
+    const { level, logger, origin, message, traceback } = JSON.parse(text);
+    const from = [level, logger ?? origin].filter((each) => typeof each === "string").join(" ");
+    return typeof message === "string" && from ? `${from}: ${message}${typeof traceback === "string" ? ` ${traceback.split("\n").at(-1)}` : ""}` : null;
+  } catch { return null; }
+}
+
 /** A line without what stands beside it: its time, and the call that it names. */
-const brief = (line) => line[TEXT].replace(DATED, "").replace(line[SURE] ? ` [${line[JOB]}]` : "", "");
+const brief = (line) => structured(line[TEXT]) ?? line[TEXT].replace(DATED, "").replace(line[SURE] ? ` [${line[JOB]}]` : "", "");
+
+/** A line in full, one of JSON with its fields below each other and its traceback as such. */
+function whole(text) {
+  if (!structured(text)) return text;
+  const { traceback, ...fields } = parse(text);
+  return pretty(fields) + (typeof traceback === "string" ? `\n${traceback}` : "");
+}
 
 function row(n) {
   const line = at(n);
@@ -159,7 +176,7 @@ function drawDetail(line) {
       h("button", { type: "button", class: "button small", onclick: () => ofJob(call.job) }, "Only its lines")],
     h("button", { type: "button", class: "button small", onclick: () => copyText(line[TEXT]) }, "Copy"),
     h("button", { type: "button", class: "button bare small", "aria-label": "Close the line", onclick: close }, sign("close"))),
-  h("pre", {}, line[TEXT]));
+  h("pre", {}, whole(line[TEXT])));
 }
 
 /** Show the lines of one job alone; of all, where that is empty. */
