@@ -25,10 +25,13 @@ export async function ask(path, options = {}) {
   return answer;
 }
 
+// A larger result is no pleasure in a page; `cm call` writes it to a file.
+const LARGEST = 4_000_000;
+
 /** Call a function; `tell` gets each piece of news. Ends when the call has. */
 export async function watch(name, text, tell, signal) {
-  const path = `/api/functions/${encodeURIComponent(name)}/watch`;
-  const response = await reach(path, { method: "POST", body: text, signal });
+  const path = `/api/functions/${encodeURIComponent(name)}/invoke?most=${LARGEST}`;
+  const response = await reach(path, { method: "POST", body: text, signal, headers: { Accept: "application/x-ndjson" } });
   if (!response.ok) throw new Refused(parse(await response.text()).error);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = [];
