@@ -117,10 +117,12 @@ def test_a_line_of_the_log_is_read_in_full_by_keyboard(page: Page) -> None:
 def test_a_narrow_screen_has_everything_and_scrolls_one_way(
     server: Server, opened: Open, width: int
 ) -> None:
-    page = opened(server.panel, viewport={"width": width, "height": 844})
+    size = {"width": width, "height": 844}
+    page = opened(server.panel, viewport=size, reduced_motion="reduce", bypass_csp=True)
     page.locator(".top .phase").wait_for()
     for name in ["Call", *(["History"] if width < 860 else []), "Live", "Logs"]:
         page.locator(".views").get_by_role("button", name=name).click()
         pane = {"Call": ".request", "History": ".rail", "Live": ".live", "Logs": ".logs"}[name]
         expect(page.locator(pane)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
