@@ -120,7 +120,10 @@ function structured(text) {
 }
 
 /** A line without what stands beside it: its time, and the call that it names. */
-const brief = (line) => structured(line[TEXT]) ?? line[TEXT].replace(DATED, "").replace(line[SURE] ? ` [${line[JOB]}]` : "", "");
+const brief = (line) => {
+  const said = structured(line[TEXT]) ?? line[TEXT].replace(DATED, "");
+  return line[SURE] ? said.replace(new RegExp(`(?: on)? (?:job ${line[JOB]}|\\[${line[JOB]}\\])`, "g"), "") : said;
+};
 
 /** A line in full, one of JSON with its fields below each other and its traceback as such. */
 function whole(text) {

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { asCommand, copyText } from "./copyas.js";
-import { h, put, sign, tabs } from "./dom.js";
+import { h, put, sign, tabs, visible } from "./dom.js";
 import { place, withLinks } from "./editor.js";
 import { bytes, differences, duration, isTable, isVector, pretty, short } from "./json.js";
 import { drawn } from "./pictures.js";
@@ -75,7 +75,8 @@ function shownAs(view, call) {
 }
 
 function drawBadge(call) {
-  put(other, call && call.function !== state.name ? `of ${call.function}` : null);
+  other.hidden = !call || call.function === state.name;
+  other.textContent = other.hidden ? "" : visible(`of ${call.function}`);
   badge.hidden = !call;
   if (!call) return;
   const cut = call.error?.code === "Cancelled";
