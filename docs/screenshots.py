@@ -59,8 +59,7 @@ def _of_the_search(browser: Browser, template: Path, folder: Path) -> None:
                 write(page, json.dumps({**SEARCH, "query": query}))
                 run(page)
             write(page, json.dumps({**SEARCH, "partition": "PUMPS"}))
-            page.keyboard.press("Control+Enter")
-            page.locator(".badge.bad, .badge.ok").wait_for()
+            run(page, "Failed")
             _load_event(page)
             run(page)
             view(page, "Table")
@@ -80,6 +79,7 @@ def _of_the_search(browser: Browser, template: Path, folder: Path) -> None:
 def _load_event(page: Page) -> None:
     page.locator(".menu").filter(has_text="Event").locator("summary").click()
     page.get_by_role("button", name="events/search.json").click()
+    expect(page.get_by_label("The event as JSON")).to_have_value(re.compile('"limit": 3'))
 
 
 def _of_each_state(browser: Browser, folder: Path) -> None:

@@ -33,7 +33,7 @@ from foundry_cm.errors import FAILURE, USAGE, CmError, near_miss
 from foundry_cm.load.result import quantile
 from foundry_cm.local.function.foundry import check_mode
 from foundry_cm.local.function.heard import Heard
-from foundry_cm.local.live import CONTENT_TYPE as NDJSON
+from foundry_cm.local.panel.live import CONTENT_TYPE as NDJSON
 from foundry_cm.module.events import parse_event
 from foundry_cm.module.project import Project
 

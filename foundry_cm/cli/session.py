@@ -40,7 +40,11 @@ async def ask_live(
             # The last line has no end where the answer is one value.
             async for line in _lines(response.content):
                 value = json.loads(line)
-                if isinstance(value, dict) and "error" in value and value.keys() == {"error"}:
+                if (
+                    isinstance(value, dict)
+                    and "error" in value
+                    and value.keys() <= {"error", "about"}
+                ):
                     raise _reported(value["error"])
                 yield value
     except (aiohttp.ClientError, json.JSONDecodeError) as error:

@@ -15,6 +15,8 @@ _PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?")
 # How `multiprocessing` begins the traceback of a worker.
 ORPHAN = re.compile(r"Process \w+-\d+:")
 _LAST_LINES = 5
+# A line of a log that is no warning, behind its time and in brackets or as JSON where it is so written.
+_NOTE = re.compile(r"""[\d\s:.,TZ+\-\[(]*(DEBUG|INFO)\b|\{.*"level": "(DEBUG|INFO)\"""")
 _START = 'end the file with: if __name__ == "__main__": start_compute_module()'
 # By SIGKILL: a process, and a container as its engine reports it.
 _KILLED = (-9, 128 + 9)
@@ -66,9 +68,11 @@ def death(
                 code="ModuleDied",
             )
     last = last_lines(lines)
+    reason, before = _reason(last)
+    nothing = ", and printed nothing" if status in _KILLED else " and printed nothing"
     return CmError(
-        what + (f": {last[-1]}" if last else " and printed nothing"),
-        details=shown(last[:-1]),
+        what + (f": {reason}" if reason else "" if last else nothing),
+        details=shown(before),
         # Only a program that came to its end without a failure lacks the line.
         fix="Its last line must start the SDK: start_compute_module() or the template's start()."
         if not declared and status == 0 and is_python(command)
@@ -130,6 +134,13 @@ def _of_the_program(lines: Sequence[str]) -> Sequence[str]:
 def last_lines(lines: Sequence[str]) -> list[str]:
     """The last lines that say anything."""
     return [line for line in lines if line.strip()][-_LAST_LINES:]
+
+
+def _reason(last: list[str]) -> tuple[str | None, list[str]]:
+    """What may be the reason among the last lines, and the others: no program ends with a mere note of it."""
+    if not last or _NOTE.match(last[-1]):
+        return None, last
+    return last[-1], last[:-1]
 
 
 def shown(lines: Sequence[str]) -> str | None:

@@ -9,6 +9,8 @@ own among them. `template/src/cmkit/startup.py` writes the line.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from dataclasses import dataclass
 
@@ -26,7 +28,7 @@ class ColdStart:
     @classmethod
     def parse(cls, line: str) -> ColdStart | None:
         """What a line of a log says of the start, whatever stands before it; None for another line."""
-        found = _LINE.search(line.rstrip())
+        found = _LINE.search(_message(line.rstrip()))
         if not found:
             return None
         steps = {step: float(seconds) for step, seconds in _STEP.findall(found[1])}
@@ -37,3 +39,11 @@ class ColdStart:
         """The latest start that a log tells of."""
         starts = (cls.parse(line) for line in reversed(log.splitlines()))
         return next((start for start in starts if start), None)
+
+
+def _message(line: str) -> str:
+    """The message of a line that LOG_FORMAT=json made; any other line as it is."""
+    if line.startswith("{") and "Cold start: " in line:
+        with contextlib.suppress(ValueError, KeyError):
+            return str(json.loads(line)["message"])
+    return line

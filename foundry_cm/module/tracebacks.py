@@ -6,7 +6,7 @@ import itertools
 import linecache
 import re
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foundry_cm.module import stacks
@@ -18,6 +18,12 @@ _HEAD = "Traceback (most recent call last):"
 _BAR = re.compile(r"^ *[|+] ?", re.MULTILINE)
 # How Python says that a function of `atexit` raised, which is where the SDK runs without a start.
 _EXIT_HOOK = re.compile(r"(Exception ignored in atexit callback.*|Error in atexit.*)\n\Z")
+# What Python writes between the traceback of a cause and that of what followed.
+_AFTER = re.compile(
+    r"\n(?:(The above exception was the direct cause of the following exception)|"
+    r"During handling of the above exception, another exception occurred):\s*\Z"
+)
+_MOST_CAUSES = 5
 _FOREIGN = ("site-packages", "dist-packages", "node_modules", "<frozen", "<string>")
 _LIBRARY = re.compile(r"[/\\]lib[/\\]python3\.\d+[/\\]")
 
@@ -77,8 +83,11 @@ def is_in(text: str) -> bool:
     return _HEAD in text or any(_FRAME.match(line) for line in text.splitlines())
 
 
-def read(text: str) -> Failure:
-    """The last traceback in a text such as a module's output or the SDK's failure envelope."""
+def read(text: str, causes: int = _MOST_CAUSES) -> Failure:
+    """The last traceback in a text such as a module's output or the SDK's failure envelope.
+
+    Below its frames stand the exceptions that led to it, at most so many.
+    """
     if "Exception Group Traceback" in text:
         text = _BAR.sub("", text)
     before, head, body = text.rpartition(_HEAD)
@@ -93,8 +102,22 @@ def read(text: str) -> Failure:
     at_top = outer is not None and outer.name in ("<module>", "") and not _caught(outer)
     summary = last or before.strip() or "failed"
     if at_top and outer:
-        return _failure(summary, frames, ends=True, entry=outer.file)
-    return _failure(summary, frames, ends=bool(_EXIT_HOOK.search(before)))
+        failure = _failure(summary, frames, ends=True, entry=outer.file)
+    else:
+        failure = _failure(summary, frames, ends=bool(_EXIT_HOOK.search(before)))
+    between = _AFTER.search(before)
+    return _with_cause(failure, before, between, causes - 1) if between and causes else failure
+
+
+def _with_cause(failure: Failure, before: str, between: re.Match[str], causes: int) -> Failure:
+    cause = read(before[: between.start()], causes)
+    word = "caused by" if between[1] else "while handling"
+    frames = [failure.trimmed, f"{word} {cause.summary}", cause.trimmed]
+    return replace(
+        failure,
+        where=failure.where or cause.where,
+        trimmed="\n".join(filter(None, frames)),
+    )
 
 
 def of_end(text: str) -> Failure | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from watchfiles import Change, DefaultFilter, awatch
 
 from foundry_cm.errors import CmError
+from foundry_cm.module import tracebacks
 from foundry_cm.module.git import ignored
 from foundry_cm.module.project import CODE, NODE, PYTHON
 
@@ -141,6 +142,6 @@ def check_syntax(files: list[Path]) -> None:
             line = getattr(error, "lineno", None) or 1
             raise CmError(
                 f"{type(error).__name__}: {getattr(error, 'msg', error)}",
-                where=f"{file}:{line}",
+                where=tracebacks.Frame(str(file), line).where,
                 code="SyntaxError",
             ) from None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import psutil
 import pytest
 
 from foundry_cm.errors import CmError
+from foundry_cm.local.function.foundry import LocalFoundry, Settings
+from foundry_cm.local.reporter import Reporter
+from foundry_cm.module.functions import Function
 from foundry_cm.testing import CallFailed, EventRefused, Foundry
 from tests.conftest import Render
-from tests.function.conftest import HEAD, PROCESSES, Serve
+from tests.function.conftest import HEAD, PROCESSES, THREADS, Serve
 from tests.interpreters import interpreter
 
 ECHO = """
@@ -153,6 +158,24 @@ def test_path_of_a_refused_field_goes_into_lists_and_records(serve: Serve) -> No
         assert foundry.call("total", {"lines": [{"price": 1.5}, {"price": 2}]}) == 3.5
         with pytest.raises(EventRefused, match=r'event\.lines\[1\]\.price is "2", not a number'):
             foundry.call("total", {"lines": [{"price": 1.5}, {"price": "2"}]})
+
+
+def test_replicas_that_declare_the_same_are_told_once(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(f"{HEAD}{ECHO.replace('event: Payload', 'event')}{THREADS}")
+    told: list[tuple[int, int]] = []
+
+    class Told(Reporter):
+        def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
+            told.append((len(functions), len(warnings)))
+
+    async def run() -> None:
+        settings = Settings(command=[sys.executable, "app.py"], folder=tmp_path, replicas=2)
+        async with LocalFoundry(settings, Told()) as foundry:
+            while not all(replica.responsive for replica in foundry.replicas):
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    assert told == [(1, 1)]
 
 
 @pytest.mark.parametrize(

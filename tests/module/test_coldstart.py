@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from foundry_cm.module.coldstart import ColdStart
@@ -13,6 +15,11 @@ STEPS = {"import": 3.21, "weights": 0.04, "load": 1.92, "build an index": 0.4}
 @pytest.mark.parametrize("before", ["", "2026-11-28 09:00:00,000 INFO cmkit.startup: "])
 def test_the_seconds_of_each_step_are_read_from_the_line(before: str) -> None:
     assert ColdStart.parse(f"{before}{LINE}\r\n") == ColdStart(STEPS, 5.57)
+
+
+def test_the_seconds_are_read_from_a_line_of_json_as_well() -> None:
+    assert ColdStart.parse(json.dumps({"message": LINE, "level": "INFO"})) == ColdStart(STEPS, 5.57)
+    assert ColdStart.parse('{"text": "Cold start: none"}') is None
 
 
 @pytest.mark.parametrize(

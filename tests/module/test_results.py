@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -27,12 +28,20 @@ def function(
 
 
 UNTYPED = function(TEXT, inputs=None)
+HEAD = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    "it\'s"\n'
 THROWN = b'{"error": "RangeError", "reason": "no shelf"}'
+# As the SDK says that it could not send an item of a stream.
+UNSENT = json.dumps(
+    {
+        "error": f"Failed to serialize result to json: { {'exception': 'x: ' + HEAD + 'TypeError: no Step'} }"
+    }
+).encode()
 TRACEBACK = b'{"exception": "x: Traceback (most recent call last):\\n  File \\"a.py\\", line 1, in f\\nKeyError: 1\\n"}'
 
 FAILURES = [
     (function(MAP), b'{"error": "Unknown query type"}', "Unknown query type"),
     (function(MAP), b'{"error": "Failed to serialize result to json: x"}', "Failed to serialize"),
+    (function(MAP), UNSENT, "^TypeError: no Step$"),
     (function(MAP), TRACEBACK, "KeyError: 1"),
     (UNTYPED, TRACEBACK, "KeyError: 1"),
     (function(MAP), b'{"exception": "f failed on job 1-a; the log of the module says why."}', "f failed on job 1-a"),

@@ -66,6 +66,38 @@ def test_traceback_before_a_kill_is_not_its_reason(app: Path) -> None:
     assert error.where is None
 
 
+def test_a_mere_note_in_the_log_is_not_the_reason_of_an_end(app: Path) -> None:
+    def end(last: str) -> str:
+        return deaths.death(3, ["x", last], ["python", "app.py"], app.parent, declared=True).what
+
+    ends = "The module exited with code 3"
+    notes = ["2026-11-28 18:39:10,130 INFO app: hi", "[DEBUG] hi", '{"time": 1, "level": "INFO"}']
+    assert [end(note) for note in notes] == [ends] * 3
+    assert end("2026-11-28 18:39:10,130 ERROR app: no licence").startswith(f"{ends}: 2026-11")
+    killed = deaths.death(-9, [], ["python", "app.py"], app.parent, declared=True)
+    assert killed.what.endswith(
+        "SIGKILL, as a system does where memory runs out, and printed nothing"
+    )
+
+
+def test_what_led_to_an_exception_stands_below_it(app: Path) -> None:
+    direct = "\nThe above exception was the direct cause of the following exception:\n\n"
+    meanwhile = "\nDuring handling of the above exception, another exception occurred:\n\n"
+    first = raised(app, 3, "read", "KeyError: 'key'")
+    text = first + meanwhile + raised(app, 5, "load", "OSError: x") + direct
+    failure = tracebacks.read(text + raised(app, 6, "load", "RuntimeError: no key"))
+    assert (failure.summary, failure.where) == ("RuntimeError: no key", "app.py:6")
+    assert (failure.trimmed or "").splitlines() == [
+        "  app.py:6  code",
+        "caused by OSError: x",
+        "  app.py:5  code",
+        "while handling KeyError: 'key'",
+        "  app.py:3  code",
+    ]
+    of_a_library = tracebacks.read(first + direct + raised(Path(SDK), 1, "run", "OSError: x"))
+    assert of_a_library.where == "app.py:3"
+
+
 def test_workers_that_lost_their_pool_are_no_reason(app: Path) -> None:
     lines = [
         "loading",

@@ -93,14 +93,36 @@ def test_everything_is_reached_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("tab", name="Form")).to_be_focused()
 
 
+def test_a_line_of_the_log_is_read_in_full_by_keyboard(page: Page) -> None:
+    choose(page, "price")
+    write(page, json.dumps({**ORDER, "customer": "keyboard"}))
+    run(page)
+    page.get_by_label("Search the logs").fill("for keyboard")
+    expect(page.locator(".log")).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("listbox", name="Log lines")).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    detail = page.get_by_role("region", name="A line of the log")
+    expect(detail).to_contain_text("pricing for keyboard")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Show the call of price")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(detail).to_be_hidden()
+    expect(page.get_by_role("listbox", name="Log lines")).to_be_focused()
+
+
 @pytest.mark.parametrize("width", [390, 820, 1100])
 def test_a_narrow_screen_has_everything_and_scrolls_one_way(
     server: Server, opened: Open, width: int
 ) -> None:
-    page = opened(server.panel, viewport={"width": width, "height": 844})
+    size = {"width": width, "height": 844}
+    page = opened(server.panel, viewport=size, reduced_motion="reduce", bypass_csp=True)
     page.locator(".top .phase").wait_for()
     for name in ["Call", *(["History"] if width < 860 else []), "Live", "Logs"]:
         page.locator(".views").get_by_role("button", name=name).click()
         pane = {"Call": ".request", "History": ".rail", "Live": ".live", "Logs": ".logs"}[name]
         expect(page.locator(pane)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []

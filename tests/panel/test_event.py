@@ -106,6 +106,24 @@ def test_a_refused_event_is_explained_beside_its_field(page: Page) -> None:
     expect(page.locator("[data-path='event.due'] .complaint")).to_have_text(said)
 
 
+def test_a_form_says_what_does_not_fit_and_sends_only_what_it_shows(page: Page) -> None:
+    choose(page, "count")
+    write(page, '{"items": "two"}')
+    page.get_by_role("tab", name="Form").click()
+    items, seconds = page.get_by_label("items"), page.get_by_label("seconds")
+    expect(page.locator(".complaint:visible")).to_have_text(
+        ["a whole number is wanted", "it is missing"]
+    )
+    seconds.fill("0")
+    items.fill("two or three")
+    seconds.focus()
+    page.keyboard.press("Control+Enter")
+    expect(items).to_be_focused()
+    expect(page.locator(".result .badge")).to_be_hidden()
+    items.fill("2")
+    run(page)
+
+
 def test_an_event_is_saved_in_events_and_nowhere_else(page: Page, server: Server) -> None:
     choose(page, "wait")
     write(page, '{"seconds": 0.25}')
@@ -146,6 +164,9 @@ def test_a_call_is_copied_as_a_command_a_request_and_a_test(page: Page, server: 
         expect(page.locator("#toast")).to_have_text("Copied")
         return str(page.evaluate("navigator.clipboard.readText()"))
 
+    write(page, '{"seconds": 0, "turned": "\u202e"}')
+    assert copied("cm call") == """cm call wait --json '{"seconds":0,"turned":"\\u202e"}'"""
+    write(page, '{"seconds": 0}')
     assert copied("cm call") == """cm call wait --json '{"seconds":0}'"""
     assert copied("curl") == (
         f"curl -sS '{server.panel}/api/functions/wait/invoke' "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from foundry_cm.local.panel.logs import LogStore
 from foundry_cm.local.panel.recorder import Recorder
 from tests.cli.conftest import Server
 from tests.panel.conftest import Open, choose, free_port, run, write, write_module
@@ -97,6 +98,21 @@ def test_the_steps_of_a_start_and_the_first_call_are_kept(tmp_path: Path) -> Non
     assert recorder.start_of(0) == {"steps": steps, "firstCall": 80.0}
     recorder.started_at = lambda _replica: 8.0
     assert recorder.start_of(0) is None
+
+
+def test_a_traceback_behind_a_note_is_an_error_of_its_own() -> None:
+    store = LogStore()
+    lines = [
+        "INFO app: stopped",
+        "Traceback (most recent call last):",
+        '  File "a.py", line 1',
+        "E",
+    ]
+    store.add(
+        0, [*lines, "ERROR app: bad", *lines[1:], "WARNING app: old", *lines[1:], "INFO app: on"]
+    )
+    levels = [line.level for line in store.before(100)]
+    assert levels == ["info", *["error"] * 7, *["warning"] * 4, "info"]
 
 
 def test_the_page_outlives_its_server_and_the_history_too(opened: Open, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+from urllib.request import Request, urlopen
 
 from playwright.sync_api import Page, expect
 
@@ -63,6 +65,7 @@ def test_a_failed_call_links_the_frames_of_ones_own_code(page: Page, server: Ser
         .index('        raise ValueError("there is no customer nobody")')
         + 1
     )
+    expect(page.locator(".failure")).to_contain_text("Error code HandlerFailed")
     link = page.locator(".failure a").first
     expect(link).to_have_text(f"src/app.py:{line}")
     expect(link).to_have_attribute("href", f"vscode://file{app}:{line}")
@@ -95,6 +98,22 @@ def test_the_items_of_a_stream_are_seen_as_they_arrive(page: Page) -> None:
     expect(page.locator(".result-body")).to_contain_text("2 items so far")
     expect(page.locator(".result .badge")).to_have_text("OK")
     expect(page.locator(".tree")).to_contain_text("item 2; ")
+
+
+def test_the_news_of_a_call_is_told_in_lines_of_json(server: Server) -> None:
+    def told(name: str, event: str, query: str) -> list[dict[str, Any]]:
+        url = f"{server.panel}/api/functions/{name}/invoke{query}"
+        accepted = {"Accept": "application/x-ndjson"}
+        with urlopen(Request(url, event.encode(), accepted)) as answer:
+            return [json.loads(line) for line in answer]
+
+    whole = told("count", '{"items": 2, "seconds": 0}', "?most=100")
+    assert [next(iter(news)) for news in whole] == ["call", "started", "item", "item", "result"]
+    assert whole[-1]["result"] == ["item 0; ", "item 1; "]
+    assert "result" not in told("count", '{"items": 2, "seconds": 0}', "")[-1]
+    assert told("count", '{"items": 2, "seconds": 0}', "?most=5")[-1]["tooLarge"] == 24
+    failed = told("wait", '{"seconds": "x"}', "?most=5")[-1]
+    assert (failed["error"]["code"], failed["about"]["eventBytes"]) == ("InvalidEvent", 16)
 
 
 def test_the_history_finds_a_call_again_and_makes_it_once_more(

@@ -60,6 +60,8 @@ def test_the_module_acts_as_its_service_user(module: Path) -> None:
         assert len(tokens.issued) == 1
         for secret in (*tokens.clients.values(), *tokens.issued):
             assert secret not in foundry.output
+        # Its HTTP client has a line for each request, which LOG_LEVEL=debug shows.
+        assert "HTTP Request" not in foundry.output
 
 
 def test_a_token_that_ends_is_renewed(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:

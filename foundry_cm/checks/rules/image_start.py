@@ -303,6 +303,7 @@ def missing_script(module: Module) -> Iterator[Finding]:
             "src/lib/client.py": 'import os\nURI = os.environ["GET_JOB_URI"]\n',
         },
         _with('LABEL server.openapi=\'{}\'\nCMD ["python", "app.py"]\n', app__py="import flask\n"),
+        _with('CMD ["python", "app.py"]\n', app__py="import flask\ndef (:\n"),
         {
             "Dockerfile": NODE + 'CMD ["node", "app.js"]\n',
             "src/app.js": 'import { ComputeModule } from "@palantir/compute-module";\n',
@@ -316,6 +317,7 @@ def no_client(module: Module) -> Iterator[Finding]:
     container looks healthy and never asks Foundry for a job.
     """
     for start in starts(module):
+        # A file that cannot be parsed is a finding of its own, and may well start the client.
         unread = any(source.error for source in start.sources)
         if (
             start.files

@@ -62,6 +62,8 @@ class LocalFoundry:
         self.max_bytes = int(settings.max_megabytes * 1e6)
         self._program = Program(settings.folder, settings.command)
         self.declarations = Declared(self._program)
+        # What was told of it: replicas declare the same, each at its start.
+        self._said: tuple[list[Any] | None, list[str]] = (None, [])
         self.address = self.platform = self.ca = ""
         self.tokens = Tokens()
         self.registry: Registry | None = None
@@ -171,6 +173,8 @@ class LocalFoundry:
 
     async def reload(self, why: str, seconds: float = GRACE_SECONDS) -> None:
         """Restart every replica, once its calls are answered, or after so many seconds."""
+        if self.declarations.warnings:
+            self._said = (None, [])  # whoever edits learns of what is still wrong
         await self.fleet.reload(why, seconds)
 
     @property
@@ -220,12 +224,14 @@ class LocalFoundry:
     def declared(self, replica: int, schemas: list[Any]) -> None:
         """A replica posted the schemas of its functions."""
         posting = self._site.replicas[replica]
-        before, posting.declared = self.schemas, True
+        posting.declared = True
         # One that asked for work first may serve more than it declares.
         self.declarations.take(
             schemas, broken=posting.early_traceback(), complete=posting.polls == 0
         )
-        if schemas != before or self.declarations.warnings:
+        said = (schemas, self.declarations.warnings)
+        if said != self._said:
+            self._said = said
             self.reporter.declared(list(self.functions.values()), self.declarations.warnings)
         if posting.polls:
             self._is_responsive(posting)

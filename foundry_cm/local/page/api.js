@@ -7,23 +7,31 @@ export class Refused extends Error {
   constructor(told) { super(told.message); this.told = told; }
 }
 
-/** The JSON answer to a request; raises `Refused`. */
-export async function ask(path, options = {}) {
-  let response;
+/** What the server sends back; raises `Refused` where there is none. */
+async function reach(path, options) {
   try {
-    response = await fetch(path, options);
-  } catch {
+    return await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Refused({ code: "Gone", message: "The server does not answer", fix: "Start it again: cm serve" });
   }
+}
+
+/** The JSON answer to a request; raises `Refused`. */
+export async function ask(path, options = {}) {
+  const response = await reach(path, options);
   const answer = parse(await response.text());
   if (!response.ok) throw new Refused(answer.error ?? { message: response.statusText });
   return answer;
 }
 
+// A larger result is no pleasure in a page; `cm call` writes it to a file.
+const LARGEST = 4_000_000;
+
 /** Call a function; `tell` gets each piece of news. Ends when the call has. */
 export async function watch(name, text, tell, signal) {
-  const path = `/api/functions/${encodeURIComponent(name)}/watch`;
-  const response = await fetch(path, { method: "POST", body: text, signal });
+  const path = `/api/functions/${encodeURIComponent(name)}/invoke?most=${LARGEST}`;
+  const response = await reach(path, { method: "POST", body: text, signal, headers: { Accept: "application/x-ndjson" } });
   if (!response.ok) throw new Refused(parse(await response.text()).error);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = [];

@@ -1,6 +1,6 @@
 // What is copied: a call as a command, as a request, as a test.
 
-import { h } from "./dom.js";
+import { h, visible } from "./dom.js";
 import { parse, stringify } from "./json.js";
 import { current } from "./run.js";
 
@@ -33,7 +33,8 @@ export function copyAs(name, text) {
 }
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-const compact = (text) => { try { return stringify(parse(text)); } catch { return text; } };
+// What shows nothing, or turns what follows around, is written out: a terminal shows what it is given.
+const compact = (text) => { try { return visible(stringify(parse(text))); } catch { return text; } };
 const word = (name) => (/^[\w.-]+$/.test(name) ? name : quoted(name));
 
 /** The call as `cm call`. */
@@ -64,7 +65,7 @@ export function asTest(name, text) {
 function python(value, indent = 0) {
   const plain = { true: "True", false: "False", null: "None" };
   if (value === null || typeof value === "boolean") return plain[String(value)];
-  if (typeof value === "string") return JSON.stringify(value).replaceAll("\u007f", "\\x7f");
+  if (typeof value === "string") return visible(JSON.stringify(value));
   if (typeof value !== "object") return String(value);
   const list = Array.isArray(value);
   const parts = list ? value.map((each) => python(each, indent + 4)) : Object.entries(value).map(([key, each]) => `${python(key)}: ${python(each, indent + 4)}`);

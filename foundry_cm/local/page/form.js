@@ -3,9 +3,9 @@
 
 import { base64 } from "./api.js";
 import { h, put, sign } from "./dom.js";
-import { bytes } from "./json.js";
-import { blank, complaint, isReference, readNumber } from "./types.js";
-import { pick } from "./pictures.js";
+import { bytes, parse, stringify } from "./json.js";
+import { blank, complaint, isReference, mismatch, readNumber } from "./types.js";
+import { pick, thumbnail } from "./pictures.js";
 
 let count = 0;
 
@@ -60,18 +60,23 @@ function field(name, type, at, bare = false) {
 function group(name, type, at, content, bare) {
   return h("fieldset", { class: "field group", "data-path": at.path },
     h("legend", { class: bare ? "unseen" : "line" }, h("span", { class: "mono name" }, name), h("span", { class: "kind" }, type.name)),
-    content, h("p", { class: "complaint", hidden: true }));
+    content, complaintOf(mismatch(type, at.get())));
 }
+
+/** The line that says what is wrong with a field. */
+const complaintOf = (text, id) => h("p", { class: "complaint", id, hidden: !text }, text);
 
 function recordPart(type, at) {
   const get = () => (at.get() !== null && typeof at.get() === "object" ? at.get() : {});
   const fields = h("div", { class: "inner" });
-  const draw = () => put(fields, recordFields(type, get, at.set, at.path));
+  if (!isReference(type)) return put(fields, recordFields(type, get, at.set, at.path));
+  const chosen = h("span", { class: "line" });
+  const look = () => put(chosen, thumbnail(get()));
+  const draw = () => { put(fields, recordFields(type, get, (value) => { at.set(value); look(); }, at.path)); look(); };
   draw();
-  if (!isReference(type)) return fields;
   const choose = h("button", { type: "button", class: "button small", onclick: () => pick((reference) => { at.set({ ...get(), ...reference }); draw(); }) },
     sign("image"), "Choose an image");
-  return [h("div", { class: "line" }, choose), fields];
+  return [h("div", { class: "line" }, choose, chosen), fields];
 }
 
 function listPart(type, at) {
@@ -94,7 +99,7 @@ function listPart(type, at) {
     box.querySelector(".item:last-of-type :is(input, textarea, button, select)")?.focus();
   } }, sign("plus"), "Add");
   const many = isReference(type.items) && h("button", { type: "button", class: "button small", onclick: () => pick((reference) => {
-    at.set([...get(), reference]); draw();
+    at.set([...get(), reference]); draw(); many.focus();
   }) }, sign("image"), "Add an image");
   draw();
   return box;
@@ -115,10 +120,11 @@ function mapPart(type, at) {
         set: (value) => write(entries().map(([old, before], place) => [old, place === n ? value : before])),
         path: `${at.path}.${key}`,
       }, true),
-      h("button", { type: "button", class: "button bare small", "aria-label": `Remove ${key}`, onclick: () => { write(entries().filter((_e, place) => place !== n)); draw(); } }, sign("close")))),
+      h("button", { type: "button", class: "button bare small", "aria-label": `Remove ${key}`, onclick: () => { write(entries().filter((_e, place) => place !== n)); draw(); box.querySelector(":scope > .line button").focus(); } }, sign("close")))),
     h("div", { class: "line" }, h("button", { type: "button", class: "button small", onclick: () => {
       let key = "key"; for (let n = 2; entries().some(([other]) => other === key); n++) key = `key ${n}`;
       write([...entries(), [key, blank(type.values)]]); draw();
+      box.querySelector(":scope > .item:last-of-type input")?.select();
     } }, sign("plus"), "Add")));
   draw();
   return box;
@@ -135,22 +141,25 @@ function optionalPart(name, type, at) {
 
 /** The input of a plain value, and the line that says what is wrong with it. */
 function plain(type, at, id) {
-  const wrong = h("p", { class: "complaint", id: `${id}-wrong`, hidden: true });
+  const value = at.get();
+  const amiss = mismatch(type, value);
+  const wrong = complaintOf(amiss, `${id}-wrong`);
+  // What is written and not taken keeps the event from being sent: it would not be what the form shows.
   const told = (input, text) => {
     wrong.textContent = text; wrong.hidden = !text;
     input.classList.toggle("wrong", Boolean(text));
     input.setAttribute("aria-invalid", String(Boolean(text)));
+    input.toggleAttribute("data-untaken", Boolean(text));
   };
-  const value = at.get();
-  const common = { id, "aria-describedby": wrong.id };
+  const common = { id, "aria-describedby": wrong.id, "aria-invalid": String(Boolean(amiss)) };
   if (type.kind === "boolean") {
-    const input = h("input", { ...common, type: "checkbox", class: "switch", role: "switch", checked: value === true, onchange: () => at.set(input.checked) });
+    const input = h("input", { ...common, type: "checkbox", class: "switch", role: "switch", checked: value === true, onchange: () => { told(input, ""); at.set(input.checked); } });
     return { input, wrong };
   }
   if (type.kind === "binary") return { input: binary(at, common), wrong };
   if (type.kind === "string") {
     const long = String(value ?? "").length > 60 || /\n/.test(value ?? "");
-    const input = h("textarea", { ...common, rows: long ? 4 : 1, class: "text-input", value: value ?? "", spellcheck: "false", oninput: () => at.set(input.value) });
+    const input = h("textarea", { ...common, rows: long ? 4 : 1, class: "text-input", value: value ?? "", spellcheck: "false", oninput: () => { told(input, ""); at.set(input.value); } });
     return { input, wrong };
   }
   if (type.kind === "whole" || type.kind === "number") {
@@ -163,8 +172,8 @@ function plain(type, at, id) {
   }
   if (type.kind === "timestamp") return { input: timestamp(at, common, told), wrong };
   if (type.kind === "any") {
-    const input = h("textarea", { ...common, rows: 2, class: "mono", spellcheck: "false", value: JSON.stringify(value) ?? "null", oninput: () => {
-      try { at.set(JSON.parse(input.value)); told(input, ""); } catch { told(input, "JSON is wanted"); }
+    const input = h("textarea", { ...common, rows: 2, class: "mono", spellcheck: "false", value: stringify(value) ?? "null", oninput: () => {
+      try { at.set(parse(input.value)); told(input, ""); } catch { told(input, "JSON is wanted"); }
     } });
     return { input, wrong };
   }
@@ -183,7 +192,7 @@ function timestamp(at, common, told) {
     if (!text) at.set(input.value);
   } });
   const take = (text) => { input.value = text; input.dispatchEvent(new Event("input")); };
-  const picker = h("input", { type: "datetime-local", step: 1, "aria-label": "Pick a time, in UTC", value: (at.get() ?? "").slice(0, 19), oninput: () => {
+  const picker = h("input", { type: "datetime-local", step: 1, "aria-label": "Pick a time, in UTC", value: String(at.get() ?? "").slice(0, 19), oninput: () => {
     if (picker.value) take(`${picker.value.length === 16 ? `${picker.value}:00` : picker.value}Z`);
   } });
   return h("div", { class: "line times" }, input, picker,
@@ -206,12 +215,12 @@ function binary(at, common) {
 
 /** Show an error of the server beside the field that it names, as far as there is one. */
 export function complain(root, message) {
-  for (const each of root.querySelectorAll(".complaint")) { each.hidden = true; each.textContent = ""; }
-  for (const each of root.querySelectorAll(".wrong")) each.classList.remove("wrong");
+  for (const each of root.querySelectorAll(".complaint.told")) { each.hidden = true; each.textContent = ""; each.classList.remove("told"); }
+  for (const each of root.querySelectorAll(".wrong:not([data-untaken])")) each.classList.remove("wrong");
   const path = /\bevent(?:\.[^\s.[\]]+|\[\d+\])+/.exec(message ?? "")?.[0];
   const field = path && [...root.querySelectorAll("[data-path]")].find((each) => each.dataset.path === path);
   if (!field) return;
   const line = field.querySelector(":scope > .complaint");
-  if (line) { line.textContent = message; line.hidden = false; }
+  if (line) { line.textContent = message; line.hidden = false; line.classList.add("told"); }
   field.querySelector("input, textarea")?.classList.add("wrong");
 }

@@ -4,6 +4,12 @@ import { h } from "./dom.js";
 
 const BEYOND = 12;
 
+/** Where a key leads from row `at` of `many`, or undefined for one that leads nowhere. */
+export function step(key, at, many, page) {
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: many - 1, PageDown: at + page, PageUp: at - page }[key];
+  return to === undefined || !many ? undefined : Math.max(0, Math.min(many - 1, to));
+}
+
 /**
  * A scrolled list: `draw(n)` makes the element of row n. Gives the box, `count(n)` to say how many rows
  * there are, `again()` to draw them anew, and `show(n)` to bring one into sight.
@@ -40,6 +46,7 @@ export function longList(height, draw, props) {
       paint(true);
     },
     end() { box.scrollTop = many * height; },
+    get inSight() { return Math.max(1, Math.floor(box.clientHeight / height) - 1); },
     get atEnd() { return box.scrollTop + box.clientHeight >= many * height - 2 * height; },
   };
 }

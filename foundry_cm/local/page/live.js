@@ -76,7 +76,8 @@ function chart(figure, name, now, seconds, value, failed) {
     let joined = false;
     seconds.forEach((each, n) => {
       const here = value(each);
-      if (here !== null) path += `${joined ? "L" : "M"}${x(n).toFixed(1)} ${y(here).toFixed(1)}`;
+      // A second with none beside it is a point.
+      if (here !== null) path += joined ? `L${x(n).toFixed(1)} ${y(here).toFixed(1)}` : `M${(x(n) - 1).toFixed(1)} ${y(here).toFixed(1)}h1`;
       joined = here !== null;
     });
     shape = svg("path", { class: "curve", d: path });

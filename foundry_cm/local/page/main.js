@@ -15,9 +15,9 @@ const place = (id) => document.getElementById(id);
 const KEPT_SECONDS = 300;
 
 function build() {
-  if (state.module?.mode === "pipeline") return pipeline.fill(place("rail"), place("main"), place("live"));
+  if (state.module?.mode === "pipeline") return pipeline.fill(place("rail"), place("work"), place("live"));
   rail.fill(place("rail"));
-  place("main").append(request.pane(), result.pane());
+  place("work").append(request.pane(), result.pane());
   live.fill(place("live"));
 }
 

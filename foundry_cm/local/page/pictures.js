@@ -49,6 +49,16 @@ function nameOf(reference) {
   return files.find((each) => each.rid === reference.item)?.path ?? reference.item;
 }
 
+/** A small picture of what a reference names, with its name; nothing where it names no image that is here. */
+export function thumbnail(reference) {
+  const [found] = images(reference);
+  if (!found?.src || found.src.endsWith("base64,")) return null;
+  const picture = h("img", { src: found.src, alt: "", class: "thumbnail" });
+  const whole = [picture, h("span", { class: "mono muted" }, found.name)];
+  picture.addEventListener("error", () => whole.forEach((each) => each.remove()));
+  return whole;
+}
+
 /** The media type of an image by the first letters of its base64. */
 function mediaType(text) {
   if (text.startsWith("iVBOR")) return "image/png";

@@ -44,7 +44,7 @@ function drawList() {
   put(list, ROLES.filter(([role]) => all().some((each) => each.role === role)).map(([role, name]) => [
     h("h3", { class: "pad muted" }, name),
     h("ul", {}, all().filter((each) => each.role === role).map((each) => h("li", {}, h("button", {
-      type: "button", class: "function", "data-alias": each.alias, "aria-current": each.alias === alias ? "true" : null, onclick: () => { [alias, file, byPerson] = [each.alias, "", true]; draw(); },
+      type: "button", class: "function", "data-alias": each.alias, "aria-current": each.alias === alias ? "true" : null, onclick: () => { [alias, file, byPerson] = [each.alias, "", true]; draw(); dispatchEvent(new CustomEvent("show-view", { detail: "call" })); },
     }, h("span", { class: "mono name" }, each.alias),
     h("span", { class: `sig ${role === "errors" && each.rows ? "bad-text" : ""}` }, `${each.kind.replace("_", " ")} · ${number(each.rows)} ${unit(each, each.rows)}`, each.left ? ` · ${number(each.left)} to read` : "")))))]));
   if (focused) list.querySelector(`[data-alias="${CSS.escape(focused)}"]`)?.focus();

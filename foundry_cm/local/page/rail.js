@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { dialog, h, put, sign } from "./dom.js";
 import { clock, duration } from "./json.js";
-import { longList } from "./list.js";
+import { longList, step } from "./list.js";
 import { load, show } from "./request.js";
 import { current, recall, run } from "./run.js";
 import { on, state } from "./state.js";
@@ -21,9 +21,10 @@ const count = h("span", { class: "muted" });
 
 function drawFunctions() {
   put(functions, state.functions.map((each) => h("li", {}, h("button", {
-    type: "button", class: "function", "aria-current": each.name === state.name ? "true" : null, onclick: () => show(each.name), title: each.signature,
+    type: "button", class: "function", "aria-current": each.name === state.name ? "true" : null, onclick: () => { showCall(); show(each.name); }, title: each.signature,
   }, h("span", { class: "mono name" }, each.name), h("span", { class: "mono sig" }, each.signature.slice(each.name.length)),
   each.warnings.length > 0 && h("span", { class: "flag", title: each.warnings.join("\n") }, sign("alert"), h("span", { class: "unseen" }, `${each.warnings.length} warnings`))))));
+  functions.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
 
 function sort() {
@@ -40,7 +41,7 @@ function row(n) {
   const call = calls[n];
   const mark = { ok: "ok", failed: "bad", running: "busy" }[call.state ?? "running"];
   const today = new Date(call.at * 1000).toDateString() === new Date().toDateString();
-  return h("div", { class: "call", role: "option", id: `call-${n}`, "aria-selected": String(chosen === call.id), onclick: () => open(n) },
+  return h("div", { class: "call", role: "option", id: `call-${n}`, "aria-posinset": n + 1, "aria-setsize": calls.length, "aria-selected": String(chosen === call.id), onclick: () => open(n) },
     h("span", { class: `state ${mark}` }, h("span", { class: "unseen" }, mark === "ok" ? "answered" : mark === "bad" ? "failed" : "running")),
     h("span", { class: "mono name" }, call.function),
     h("span", { class: "muted time", title: new Date(call.at * 1000).toLocaleString() }, today ? clock(call.at) : new Date(call.at * 1000).toLocaleDateString(undefined, { day: "numeric", month: "short" })),
@@ -51,21 +52,24 @@ function row(n) {
 /** The beginning of an event without the names of its fields, which all calls of a function share. */
 const values = (sent) => sent.replace(/"[^"]*"\s*:\s*/g, "").replace(/[{}[\]"]/g, "").trim();
 
+/** Leave the view of the history, where there is no room for both. */
+const showCall = () => { if (document.body.dataset.view === "history") dispatchEvent(new CustomEvent("show-view", { detail: "call" })); };
+
 async function open(n) {
   if (!calls[n]) return;
   chosen = calls[n].id;
   list.box.setAttribute("aria-activedescendant", `call-${n}`);
   list.show(n);
   const call = await recall(chosen);
-  if (document.body.dataset.view === "history") dispatchEvent(new CustomEvent("show-view", { detail: "call" }));
+  showCall();
   if (state.name !== call.function && state.functions.some((each) => each.name === call.function)) await show(call.function);
   if (typeof call.event === "string") { try { load(parse(call.event)); } catch { /* kept as it was sent, which was no JSON */ } }
 }
 
 list.box.addEventListener("keydown", (event) => {
   const at = calls.findIndex((each) => each.id === chosen);
-  const to = { ArrowDown: at + 1, ArrowUp: Math.max(0, at - 1), Home: 0, End: calls.length - 1, PageDown: Math.min(calls.length - 1, at + 10), PageUp: Math.max(0, at - 10) }[event.key];
-  if (to !== undefined) { event.preventDefault(); if (to !== at && to < calls.length) open(to); }
+  const to = step(event.key, at, calls.length, list.inSight);
+  if (to !== undefined) { event.preventDefault(); if (to !== at) open(to); }
   if (event.key === "Enter" && calls[at]) { event.preventDefault(); again(); }
 });
 

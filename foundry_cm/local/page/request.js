@@ -30,6 +30,7 @@ export function load(value) {
   event.value = value;
   event.text = pretty(value);
   event.wrong = "";
+  state.refused = null;
   text.value = event.text;
   drawForm();
   drawState();
@@ -49,6 +50,8 @@ export async function show(name) {
 /** Call the function with the event as it is. */
 export function start() {
   if (event.wrong || !shown()) return void (view === "json" ? text : fields).focus?.();
+  const untaken = view === "form" && fields.querySelector("[data-untaken]");
+  if (untaken) return void untaken.focus();
   complain(fields, "");
   run(state.name, event.text);
 }
@@ -79,6 +82,7 @@ function drawForm() {
     text.value = event.text;
     changed();
   }));
+  complain(fields, state.refused?.message);
 }
 
 function empty() {
@@ -94,6 +98,7 @@ text.addEventListener("input", () => {
 });
 
 function changed() {
+  state.refused = null;
   kept.set(draftKey(), event.text);
   drawState();
 }
@@ -115,7 +120,7 @@ function drawHead() {
   put(chooser, state.functions.map(({ name }) => h("option", { value: name }, name)));
   chooser.value = state.name;
   chooser.hidden = state.functions.length < 2;
-  put(notes, (each?.warnings ?? []).map((warning) => h("li", {}, sign("alert"), warning)));
+  put(notes, (each?.warnings ?? []).map((warning) => h("li", {}, sign("alert"), warning.replace(`${each.name}: `, ""))));
   notes.hidden = !each?.warnings.length;
 }
 

@@ -1,8 +1,8 @@
 // The right half of the work: what became of a call, in the view that suits it.
 
 import { ask } from "./api.js";
-import { copyText } from "./copyas.js";
-import { h, put, sign, tabs } from "./dom.js";
+import { asCommand, copyText } from "./copyas.js";
+import { h, put, sign, tabs, visible } from "./dom.js";
 import { place, withLinks } from "./editor.js";
 import { bytes, differences, duration, isTable, isVector, pretty, short } from "./json.js";
 import { drawn } from "./pictures.js";
@@ -15,6 +15,8 @@ const NAMES = [["tree", "Tree"], ["table", "Table"], ["images", "Images"], ["jso
 const body = h("div", { class: "body scroll result-body", id: "result-body", role: "tabpanel", tabindex: 0, "aria-label": "Result" });
 const facts = h("div", { class: "facts" });
 const heading = h("h2", {}, "Result");
+// Which function it is of, where that is not the one that is shown.
+const other = h("span", { class: "mono muted other" });
 const badge = h("span", { class: "badge", hidden: true });
 const views = tabs("Views of the result", NAMES, (name) => { wanted = name; kept.set("result-view", name); draw(); }, "result-body");
 const copy = h("button", { type: "button", class: "button small", hidden: true, onclick: () => copyText(pretty(current.call.result)) }, "Copy");
@@ -73,6 +75,8 @@ function shownAs(view, call) {
 }
 
 function drawBadge(call) {
+  other.hidden = !call || call.function === state.name;
+  other.textContent = other.hidden ? "" : visible(`of ${call.function}`);
   badge.hidden = !call;
   if (!call) return;
   const cut = call.error?.code === "Cancelled";
@@ -130,13 +134,13 @@ function failure(call) {
     where && h("p", { class: "line" }, h("span", { class: "muted" }, "at"), place(where)),
     fix && h("p", { class: "fix" }, h("strong", {}, "Fix: "), fix),
     details && h("pre", { class: "frames" }, withLinks(details)),
-    h("p", { class: "muted" }, code),
+    code && h("p", { class: "muted" }, "Error code ", h("code", {}, code)),
     call.items && [h("h3", {}, "What came before"), streamed(call.items)]);
 }
 
 function tooLarge(call) {
   return h("div", {}, h("p", {}, call.tooLarge ? `The result has ${bytes(call.tooLarge)}, too many to show here.` : `The result has ${bytes(call.about?.resultBytes ?? 0)}, more than the history keeps.`),
-    h("p", { class: "muted" }, "Write it to a file: ", h("code", {}, `cm call ${call.function} > result.json`)));
+    h("p", { class: "muted" }, "Write it to a file: ", h("code", { class: "json" }, `${asCommand(call.function, call.event ?? "{}")} > result.json`)));
 }
 
 /** The call before this one whose result can be compared with: of the same event, if there is one. */
@@ -191,9 +195,10 @@ function delta({ kind, old, now }) {
 /** The pane. */
 export function pane() {
   on("current", draw);
+  on("name", () => drawBadge(current.call));
   on("data", () => { if (current.call?.state === "ok") draw(); });
   draw();
   return h("section", { class: "pane result", "aria-label": "Result" },
-    h("div", { class: "head" }, heading, badge, h("span", { class: "push" }), views.list, copy), body,
+    h("div", { class: "head" }, heading, other, badge, h("span", { class: "push" }), views.list, copy), body,
     h("div", { class: "foot facts-foot" }, facts));
 }

@@ -45,7 +45,8 @@ function take(call, news) {
   if (news.call) call.id = news.call;
   if (news.started !== undefined) call.replica = news.started;
   if ("item" in news) (call.items ??= []).push(news.item);
-  if (news.about) call.about = news.about;
+  const { result: _result, ...about } = news;
+  if (news.about || "milliseconds" in about) call.about = news.about ?? about;
   if (news.error) fail(call, news.error);
   if ("result" in news) Object.assign(call, { state: "ok", result: news.result });
   if (news.tooLarge) Object.assign(call, { state: "ok", tooLarge: news.tooLarge });

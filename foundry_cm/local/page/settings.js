@@ -58,5 +58,5 @@ const KEYS = [
 /** The dialog of the keys. */
 export function help() {
   dialog("Keys", h("dl", { class: "keys" }, KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)))),
-    h("p", { class: "muted" }, "The arrow keys choose a tab, or a call of the history; Enter makes that call once more."));
+    h("p", { class: "muted" }, "The arrow keys choose a tab, a call of the history or a line of the log. Enter makes that call once more, and shows that line in full."));
 }

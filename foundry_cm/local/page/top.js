@@ -14,6 +14,7 @@ const findings = h("button", { type: "button", class: "button small findings", h
 const notices = document.getElementById("notices");
 const views = h("div", { class: "views", role: "group", "aria-label": "Views" }, [["call", "Call"], ["history", "History"], ["live", "Live"], ["logs", "Logs"]].map(([view, text]) =>
   h("button", { type: "button", class: "button small", "data-view": view, "aria-pressed": String(view === "call"), onclick: () => showView(view) }, text)));
+const OF_PIPELINE = { call: "Pipeline", history: "Resources" };
 
 /** Show one of the views, where not all of them have room. */
 export function showView(view) {
@@ -42,7 +43,8 @@ function drawNotices() {
     const reasons = new Map(dead.map((each) => [each.died.error.message + each.died.error.where, each]));
     for (const each of [...reasons.values()].slice(0, 2)) {
       const some = status.phase === "ready" ? `Replica ${each.replica} is lost, the others go on. ` : "";
-      found.push(notice(status.phase === "ready" ? "warn" : "bad", h("p", {}, some, each.state === "starting" ? "It starts again. " : ""), told(each.died.error)));
+      const again = each.state === "starting" ? "It starts again. What ended it before:" : "";
+      found.push(notice(status.phase === "ready" || again ? "warn" : "bad", (some || again) && h("p", {}, some, again), told(each.died.error)));
     }
   }
   if (state.pipeline?.refused) found.push(notice("warn", told(state.pipeline.refused), h("p", {}, "The version before this change goes on.")));
@@ -60,9 +62,9 @@ function ofChecks() {
   const key = JSON.stringify(errors);
   if (!errors.length || key === hidden) return null;
   const more = errors.length > 1 ? ` and ${errors.length - 1} more` : "";
-  return notice("warn", h("p", {}, h("strong", {}, "cm check: "), errors[0].message, " ", errors[0].path && place(`${errors[0].path}:${errors[0].line || 1}`, state.module.folder), more),
-    h("p", { class: "line" }, h("button", { type: "button", class: "button small", onclick: showFindings }, "Show all"),
-      h("button", { type: "button", class: "button small", onclick: () => { hidden = key; drawNotices(); } }, "Hide")));
+  return notice("warn", h("div", { class: "line" }, h("p", {}, h("strong", {}, "cm check: "), errors[0].message, " ", errors[0].path && place(`${errors[0].path}:${errors[0].line || 1}`, state.module.folder), more),
+    h("button", { type: "button", class: "button small", onclick: showFindings }, "Show all"),
+    h("button", { type: "button", class: "button small", onclick: () => { hidden = key; drawNotices(); } }, "Hide")));
 }
 
 function told(error) {
@@ -99,7 +101,11 @@ export function fill(bar) {
   on("status connected pipeline module", () => { drawPhase(); drawNotices(); });
   on("warnings", drawNotices);
   on("findings", () => { drawFindings(); drawNotices(); });
-  on("module", () => { name.lastChild.textContent = state.module.name; name.title = state.module.folder; });
+  on("module", () => {
+    name.lastChild.textContent = state.module.name;
+    name.title = state.module.folder;
+    if (state.module.mode === "pipeline") for (const each of views.children) each.textContent = OF_PIPELINE[each.dataset.view] ?? each.textContent;
+  });
   drawPhase();
   put(bar, name, phase, facts, h("span", { class: "push" }), findings, views,
     h("span", { class: "line tools" }, themeSwitch(),

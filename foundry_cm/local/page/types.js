@@ -73,6 +73,20 @@ export function complaint(kind, text) {
   return "";
 }
 
+/** What is wrong with a value of the event for its type; nothing where it will do, or is JSON of any kind. */
+export function mismatch(type, value) {
+  if (value === undefined) return "it is missing";
+  const is = (kind) => typeof value === kind;
+  switch (type.kind) {
+    case "list": return Array.isArray(value) ? "" : "a list is wanted";
+    case "map": case "record": return value !== null && is("object") && !Array.isArray(value) ? "" : `a ${type.kind} is wanted`;
+    case "whole": case "number": return is("number") || is("bigint") ? readNumber(type, String(value)).wrong ?? "" : type.kind === "whole" ? "a whole number is wanted" : "a number is wanted";
+    case "boolean": return is("boolean") ? "" : "true or false is wanted";
+    case "optional": case "any": return "";
+    default: return complaint(type.kind, is("string") ? value : "") || (is("string") ? "" : "a text is wanted");
+  }
+}
+
 /** Whether a record says where an image is, as the YOLO example's does. */
 export function isReference(type) {
   const names = type.kind === "record" ? type.fields.map((each) => each.name).sort().join() : "";

@@ -14,12 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from foundry_cm.errors import USAGE, CmError
-from foundry_cm.local import live
 from foundry_cm.local.function.foundry import CallResult, LocalFoundry
 from foundry_cm.local.function.heard import Heard
 from foundry_cm.local.function.jobs import Job
 from foundry_cm.local.function.payloads import Event, event_too_large
 from foundry_cm.local.function.server import send_json
+from foundry_cm.local.panel import live
 from foundry_cm.local.panel.access import told
 from foundry_cm.local.panel.history import LARGEST, Call
 from foundry_cm.local.panel.recorder import Recorder
@@ -27,8 +27,6 @@ from foundry_cm.local.panel.recorder import Recorder
 OnCall = Callable[[str, CallResult | CmError], None]
 # Calls a function for a client of the platform, and keeps the call in the history like any other.
 OF_CLIENT: web.AppKey[Callable[[str, Any], Awaitable[CallResult]]] = web.AppKey("of_client")
-# A larger result is no pleasure in a page; `cm call` writes it to a file.
-_LARGEST_SHOWN = 4_000_000
 
 
 def add_calls(
@@ -37,12 +35,7 @@ def add_calls(
     """Add the routes that call a function; `on_call` hears of every call and how it ended."""
     calls = _Calls(foundry, recorder, on_call)
     app[OF_CLIENT] = calls.of_client
-    app.add_routes(
-        [
-            web.post("/api/functions/{name}/invoke", calls.invoke),
-            web.post("/api/functions/{name}/watch", calls.watch),
-        ]
-    )
+    app.add_routes([web.post("/api/functions/{name}/invoke", calls.invoke)])
 
 
 class _Calls:
@@ -54,41 +47,18 @@ class _Calls:
         event, timeout = await self._asked(request)
         call, user = self._begin(request.match_info["name"], event), request.query.get("as")
         if live.is_asked(request):
-            return await live.answer(request, partial(self._call, call, event, timeout, user))
+            make = partial(self._call, call, event, timeout, user)
+            asked = live.Asked(call.id, make, partial(_about, call))
+            return await live.answer(request, asked)
         result = await self._call(call, event, timeout, user)
         # The result is a JSON text already, and may be a large one.
-        about = json.dumps(_about(result, call)).encode()
+        about = json.dumps(_about(call, result)).encode()
         return await send_json(request, b'{"result": %b, %b' % (result.answer.text, about[1:]))
 
     async def of_client(self, name: str, value: Any) -> CallResult:
         """The call of a query, which a client executes through the platform; raises `CmError`."""
         event = Event.of(value)
         return await self._call(self._begin(name, event), event, None, None)
-
-    async def watch(self, request: web.Request) -> web.StreamResponse:
-        """Call a function, and tell of it as it goes on: a JSON line for each piece of news."""
-        event, timeout = await self._asked(request)
-        call = self._begin(request.match_info["name"], event)
-        news: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-        def tell(**told: Any) -> None:
-            news.put_nowait(_line(**told))
-
-        tell(call=call.id)
-        return await live.send(request, news, self._outcome(call, event, timeout, tell))
-
-    async def _outcome(
-        self, call: Call, event: Event, timeout: float | None, tell: Callable[..., None]
-    ) -> bytes:
-        try:
-            heard = Heard(item=lambda value: tell(item=value))
-            result = await self._call(call, event, timeout, None, heard, tell)
-        except CmError as error:
-            return _line(error=told(error), about=_of_failure(call))
-        about = _about(result, call)
-        if len(result.answer.text) > _LARGEST_SHOWN:
-            return _line(tooLarge=len(result.answer.text), about=about)
-        return b'{"result": %b, "about": %b}\n' % (result.answer.text, json.dumps(about).encode())
 
     async def _call(
         self,
@@ -173,12 +143,13 @@ def _of_job(call: Call, job: Job) -> None:
         call.milliseconds = call.handler = _ms(max(0.0, now - job.started_at))
 
 
-def _about(result: CallResult, call: Call) -> dict[str, Any]:
+def _about(call: Call, result: CallResult | None) -> dict[str, Any]:
+    ended = live.about(result) if result else _of_failure(call)
     return {
-        **live.about(result),
-        "transferMilliseconds": _ms(result.transfer_seconds),
+        **ended,
+        "transferMilliseconds": call.transfer,
         "eventBytes": call.event_bytes,
-        "resultBytes": result.result_bytes,
+        "resultBytes": call.result_bytes,
         "call": call.id,
     }
 
@@ -189,15 +160,7 @@ def _of_failure(call: Call) -> dict[str, Any]:
         "replica": call.replica,
         "milliseconds": call.milliseconds,
         "queuedMilliseconds": call.queued,
-        "transferMilliseconds": call.transfer,
-        "eventBytes": call.event_bytes,
-        "resultBytes": 0,
-        "call": call.id,
     }
-
-
-def _line(**news: Any) -> bytes:
-    return json.dumps(news).encode() + b"\n"
 
 
 def _ms(seconds: float) -> float:

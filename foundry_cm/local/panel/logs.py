@@ -80,8 +80,11 @@ class LogStore:
         found = _LEVEL.search(text, 0, _LEVEL_WITHIN)
         named = self._job_in(text)
         if text.startswith(_TRACEBACK):
-            # With logging.exception it follows the message; alone it is a failure that nobody logged.
-            level, in_traceback = level or "error", True
+            # With logging.exception it follows the message; alone, or behind one that is no failure, it is
+            # a failure that nobody logged.
+            if level not in ("warning", "error"):
+                level, job = "error", ""
+            in_traceback = True
         elif in_traceback and text[:1] in (" ", "", "|"):
             pass
         elif in_traceback and not found:
