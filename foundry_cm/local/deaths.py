@@ -93,6 +93,10 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
             "The SDK starts in an exit hook, and Python has taken __file__ away by then, as it will "
             f"in Foundry: {_START}"
         )
+    if (failure.raised_in or "").endswith("function_schema_parser.py"):
+        return (
+            "The SDK takes no such type in a function: cm check names the field, and what to write."
+        )
     if "Scratch cache is not enabled for this compute module" in what:
         return (
             "In Foundry the feature has to be on for the module; here it is with scratch = true, under "
