@@ -15,6 +15,8 @@ _PYTHON = re.compile(r"pythonw?(\d+(\.\d+)?)?(\.exe)?")
 # How `multiprocessing` begins the traceback of a worker.
 ORPHAN = re.compile(r"Process \w+-\d+:")
 _LAST_LINES = 5
+# How the template's log begins its last word, which needs no lines above it.
+_LAST_WORD = re.compile(r"[\d-]{10} [\d:,]{12} CRITICAL [\w.]+: ")
 _START = 'end the file with: if __name__ == "__main__": start_compute_module()'
 # By SIGKILL: a process, and a container as its engine reports it.
 _KILLED = (-9, 128 + 9)
@@ -66,6 +68,8 @@ def death(
                 code="ModuleDied",
             )
     last = last_lines(lines)
+    if last and (word := _LAST_WORD.match(last[-1])):
+        last = [last[-1][word.end() :]]
     return CmError(
         what + (f": {last[-1]}" if last else " and printed nothing"),
         details=shown(last[:-1]),
