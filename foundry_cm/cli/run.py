@@ -320,6 +320,8 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         say(f"{count} on the Ontology: outputs/ontology/edits.jsonl", "green")
     for struck in pipeline.faults.struck:
         say(f"fault {struck}", "yellow")
+    for asked in pipeline.faults.idle:
+        say(f"fault {asked} never struck: no call came to that point", "yellow")
     for alias in pipeline.left_open():
         say(f"A transaction on {alias} is still open: nothing in it is committed.", "yellow")
     if pipeline.ended:
@@ -337,5 +339,12 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     else:
         if not rows["out"] and not actions:
             say("Nothing new in data/: nothing was written.")
+            for each in moved:
+                if not (each.resource.writable or each.resource.remote or _has_files(each.folder)):
+                    say(f"There is no file in {each.folder.relative_to(folder)}/.", "yellow")
         fresh = again.replace("cm run", "cm run --fresh", 1)
         say_next(fresh, "removes what it wrote, and processes everything again")
+
+
+def _has_files(folder: Path) -> bool:
+    return any(each.is_file() for each in folder.rglob("*"))

@@ -17,6 +17,8 @@ ORPHAN = re.compile(r"Process \w+-\d+:")
 _LAST_LINES = 5
 # A line of a log that is no warning, behind its time and in brackets or as JSON where it is so written.
 _NOTE = re.compile(r"""[\d\s:.,TZ+\-\[(]*(DEBUG|INFO)\b|\{.*"level": "(DEBUG|INFO)\"""")
+# How the template's log begins its last word, which needs no lines above it.
+_LAST_WORD = re.compile(r"[\d-]{10} [\d:,]{12} CRITICAL [\w.]+: ")
 _START = 'end the file with: if __name__ == "__main__": start_compute_module()'
 # By SIGKILL: a process, and a container as its engine reports it.
 _KILLED = (-9, 128 + 9)
@@ -68,6 +70,8 @@ def death(
                 code="ModuleDied",
             )
     last = last_lines(lines)
+    if last and (word := _LAST_WORD.match(last[-1])):
+        last = [last[-1][word.end() :]]
     reason, before = _reason(last)
     nothing = ", and printed nothing" if status in _KILLED else " and printed nothing"
     return CmError(
@@ -96,6 +100,10 @@ def known_mend(failure: tracebacks.Failure) -> str | None:
         return (
             "The SDK starts in an exit hook, and Python has taken __file__ away by then, as it will "
             f"in Foundry: {_START}"
+        )
+    if (failure.raised_in or "").endswith("function_schema_parser.py"):
+        return (
+            "The SDK takes no such type in a function: cm check names the field, and what to write."
         )
     if "Scratch cache is not enabled for this compute module" in what:
         return (

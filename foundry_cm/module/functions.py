@@ -258,6 +258,10 @@ def _handler_failure(text: str) -> CmError:
     hint = None
     if "Circular reference detected" in text or "not JSON serializable" in text:
         hint = "A NumPy value, set, bytes or Decimal is in the result: return plain Python values."
+    elif (failure.raised_in or "").endswith("function_payload_converter.py"):
+        hint = (
+            "The SDK cannot make the event that the handler declares: annotate it with a dataclass."
+        )
     return CmError(
         failure.summary,
         where=failure.where,

@@ -1,4 +1,4 @@
-"""Weights that lie in a dataset of Foundry, read by the official client."""
+"""Weights in a dataset of Foundry, read with the official client."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class DatasetOrigin:
 
     @contextmanager
     def open(self, path: str, start: int, version: str | None = None) -> Iterator[Body]:
-        """All bytes of `path`: the platform has no way to ask for those from `start` on."""
+        """All bytes of `path`: the platform cannot start at an offset."""
         files = self.client.datasets.Dataset.File.with_streaming_response
         with (
             platform_errors(f"{path} of {self.base}"),
@@ -38,7 +38,7 @@ class DatasetOrigin:
 
 @contextmanager
 def platform_errors(what: str) -> Iterator[None]:
-    """Turn errors of the client into WeightsError, or TransientError for those that may pass."""
+    """Turn errors of the client into WeightsError, or TransientError if they can pass."""
     try:
         yield
     except (ApiNotFoundError, NotFoundError):

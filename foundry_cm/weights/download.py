@@ -1,4 +1,4 @@
-"""Brings the files of weights.lock to a folder: resumed, verified, and all of them or none."""
+"""Downloads the files of weights.lock into a folder: resumed, verified, all of them or none."""
 
 import errno
 import logging
@@ -17,7 +17,7 @@ from .lock import PART, Lock, WeightFile, WeightsError, sha256_of, verify
 
 ATTEMPTS = 8
 LONGEST_WAIT = 30.0
-# A body that is slower than this, in bytes a second over so many seconds, is asked for again.
+# A download that is slower than this, in bytes a second over STALL_SECONDS, is started again.
 SLOWEST = 1000
 STALL_SECONDS = 30.0
 SPARE_BYTES = 64 << 20
@@ -26,32 +26,32 @@ ELSEWHERE = ", or name another folder in WEIGHTS_CACHE"
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
-# Its own line about each new try says less than ours.
+# Its own line about each retry says less than ours.
 logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
 class TransientError(Exception):
-    """A failure that may pass, so that another try is worth it."""
+    """A failure that can pass: a retry may help."""
 
     def __init__(
         self, what: str, fix: str = "try again in a while", wait: float | None = None
     ) -> None:
-        """Say what failed, what to do if it stays, and how many seconds the server asked to wait."""
+        """Say what failed, how to mend it if it stays, and the seconds that the server asked to wait."""
         super().__init__(what)
         self.fix = fix
         self.wait = wait
 
 
 class StartOver(TransientError):
-    """The bytes that had arrived cannot be gone on with."""
+    """The bytes that have arrived cannot be continued."""
 
 
 class Body(NamedTuple):
-    """A file on its way: the offset its bytes begin at, and what the origin says of the whole."""
+    """A file that arrives: the offset of its first byte, and what the origin says of the whole."""
 
     start: int
     size: int | None
-    # What tells this state of the file from others, and its hash: algorithm and hex digits.
+    # The version of the file, and its hash: algorithm and hex digits.
     version: str | None
     digest: tuple[str, str] | None
     pieces: Iterator[bytes]
@@ -71,12 +71,12 @@ class Origin(Protocol):
 
 
 def with_retries(action: Callable[[], Result]) -> Result:
-    """Run `action` again after each TransientError, ever later, and WeightsError in the end."""
+    """Run `action` again after each TransientError, with growing pauses; WeightsError after the last."""
 
     def backoff(error: Exception) -> bool | float:
         if not isinstance(error, TransientError):
             return False
-        log.warning("Weights: %s", error)
+        log.warning("Weights: %s; trying again", error)
         return min(error.wait, LONGEST_WAIT) if error.wait is not None else True
 
     retrying = stamina.RetryingCaller(
@@ -109,8 +109,9 @@ def download(
     """The folder of the locked files below `cache`, downloaded unless a good copy is there.
 
     `reach` gives the origin; a good copy needs none, and so no network and no credentials.
-    `report` gets each count of bytes that came; without it, they are logged. Only one process downloads, the others wait for it. Raises WeightsError; what had arrived by
-    then is kept and resumed by the next start.
+    `report` gets each count of bytes that came; without it, they are logged. Only one process
+    downloads, and the others wait for it. After a WeightsError, what had arrived is kept, and the next
+    start resumes there.
     """
     target, staging = cache / lock.name, cache / f"{lock.name}.partial"
     with alone(cache, lock.name), disk_errors(cache):
@@ -164,7 +165,7 @@ def check_space(folder: Path, needed: int, elsewhere: str = ELSEWHERE) -> None:
 
 @contextmanager
 def disk_errors(folder: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
-    """Turn what the disk refuses into a WeightsError that says what to do."""
+    """Turn an error of the disk into a WeightsError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -181,10 +182,10 @@ def _bytes_below(folder: Path) -> int:
 
 
 def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int], None]) -> None:
-    """Bring one file into `folder`, going on where an earlier try stopped; `report` gets the bytes.
+    """Download one file into `folder`, from where an earlier try stopped; `report` gets the bytes.
 
-    A pass over the file that began with bytes of an earlier try and ends with another hash than
-    the lock's is repeated once from the start. Raises WeightsError.
+    If the hash of a resumed file is not the lock's, it is downloaded once more from the start. Raises
+    WeightsError.
     """
     done = folder / file.path
     if done.is_file() and done.stat().st_size == file.size and sha256_of(done) == file.sha256:
@@ -214,10 +215,10 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
 def receive(
     file: WeightFile, origin: Origin, part: Path, report: Callable[[int], None]
 ) -> tuple[str, str] | None:
-    """Fill `part` with the bytes of the file, in as many tries as it takes (at most ATTEMPTS).
+    """Fill `part` with the bytes of the file, in at most ATTEMPTS tries.
 
-    Gives the hash that the origin states of the file, if it does. Without one in `file`, bytes are
-    gone on with only where the origin says that they are of the same version.
+    Returns the hash that the origin states, if it does. If `file` has no hash, a download is resumed
+    only when the origin says that the version is the same.
     """
     arrival = _Arrival(file, origin, part, report)
     with_retries(arrival.go_on)
@@ -225,7 +226,7 @@ def receive(
 
 
 class _Arrival:
-    """One file on its way into `part`, over several tries."""
+    """The download of one file into `part`, over several tries."""
 
     def __init__(
         self, file: WeightFile, origin: Origin, part: Path, report: Callable[[int], None]
@@ -237,8 +238,8 @@ class _Arrival:
         report(self.have)
 
     def go_on(self) -> None:
-        """One try for the bytes that are missing."""
-        # Where a hash is known, it tells in the end whether all bytes are of one version.
+        """Try once to get the missing bytes."""
+        # A known hash tells in the end whether all bytes are of one version.
         if self.have > self.file.size or not (self.file.sha256 or self.version):
             self._drop()
         if self.have == self.file.size and self.part.exists():
@@ -284,14 +285,14 @@ class _Arrival:
 
 
 class _Pace:
-    """Whether a body moves fast enough to be waited for."""
+    """Checks that a download is fast enough to wait for."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.count, self.began = 0, time.monotonic()
 
     def add(self, count: int) -> None:
-        """Count `count` bytes more; raises TransientError when they are too few by now."""
+        """Count `count` more bytes; raises TransientError if there are too few by now."""
         self.count += count
         seconds = time.monotonic() - self.began
         if seconds < STALL_SECONDS:
@@ -302,7 +303,7 @@ class _Pace:
 
 
 class Progress:
-    """Counts bytes, and logs a line each time another tenth has arrived or ten seconds are over."""
+    """Counts bytes, and logs a line after each tenth or ten seconds."""
 
     def __init__(self, total: int) -> None:
         """Expect `total` bytes."""
@@ -311,7 +312,7 @@ class Progress:
         self.began = self.spoke = time.monotonic()
 
     def add(self, count: int) -> None:
-        """Count `count` bytes more (or fewer, when a file starts again)."""
+        """Count `count` more bytes, or fewer when a file starts again."""
         self.count += count
         now = time.monotonic()
         if (self.count - self.logged) * 10 >= self.total or now - self.spoke > 10:
@@ -319,10 +320,10 @@ class Progress:
             log.info("Weights: %s of %s", megabytes(self.count), megabytes(self.total))
 
     def summary(self) -> str:
-        """How much came in how many seconds."""
+        """How much arrived in how many seconds."""
         return f"{megabytes(self.total)} in {time.monotonic() - self.began:.1f} s"
 
 
 def megabytes(count: int) -> str:
-    """A number of bytes as people say it."""
+    """A number of bytes, in megabytes."""
     return f"{count / 1e6:,.1f} MB"

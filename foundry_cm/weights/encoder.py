@@ -1,4 +1,4 @@
-"""Texts to vectors by onnxruntime, as the files of a model of the kind of sentence-transformers say."""
+"""Turns texts into vectors with onnxruntime, as the files of a sentence-transformers model say."""
 
 import json
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Pool = Callable[[Any, Any], Any]
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("last_hidden_state", "token_embeddings")
-# What else such a model may be made of; it changes no vector of length 1.
+# Other modules of such models, which change no vector of length 1.
 WITHOUT_EFFECT = ("Dropout", "Normalize")
 MORE_MODELS = "the engine sentence-transformers runs more models"
 
 
 class UnsupportedModel(Exception):
-    """What a model asks for that is not done here."""
+    """A model that this engine cannot run, and why."""
 
 
 class Encoder:
@@ -50,7 +50,7 @@ class Encoder:
 
     def truncates(self, text: str) -> bool:
         """Whether the model reads only the beginning of a text."""
-        # A token has at least one character, so most texts need no count of their tokens.
+        # A token has at least one character, so short texts need no count of their tokens.
         if len(text) < self.max_seq_length - 1:
             return False
         return bool(self._tokenizer.encode(text).overflowing)
@@ -164,7 +164,7 @@ def _lower_case(normalizer: Any) -> Any:
 
 
 def _onnx_file(folder: Path) -> Path:
-    """The one model of a folder, or that under its usual name."""
+    """The only .onnx file of a folder, or the one with the usual name."""
     files = sorted(folder.rglob("*.onnx"))
     usual = [file for file in files if file.name == "model.onnx"]
     if len(files) == 1 or len(usual) == 1:
@@ -180,7 +180,7 @@ def _session(file: Path, device: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
     session = onnxruntime.InferenceSession(str(file), options, providers=[wanted])
-    # onnxruntime goes on without the GPU where it cannot load the libraries for it.
+    # onnxruntime continues on the CPU if it cannot load the libraries of CUDA.
     if wanted not in session.get_providers():
         raise UnsupportedModel(
             f"onnxruntime {onnxruntime.__version__} cannot use the GPU: its driver is too old, "
@@ -199,5 +199,5 @@ def _known(tensors: Any, names: tuple[str, ...], does: str) -> list[str]:
 
 
 def _json(file: Path) -> Any:
-    """The content of a file, and nothing where there is none."""
+    """The content of a file; empty if there is none."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -1,4 +1,4 @@
-"""Files below an https address: asked for whole or from an offset on, and never taken for others."""
+"""Downloads files below an https address, whole or from an offset on."""
 
 import os
 import re
@@ -22,8 +22,8 @@ CONNECT_AND_READ_SECONDS = (10, 30)
 class Session(requests.Session):
     """A session that sends its own credentials or none: never those of ~/.netrc.
 
-    It trusts the CA of a company that either of two variables names, since clients differ in which
-    one they read: requests does not know SSL_CERT_FILE, and Python itself knows no other.
+    It trusts the company's CA in REQUESTS_CA_BUNDLE or SSL_CERT_FILE. requests itself does not read the
+    second, and Python reads no other.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Session(requests.Session):
         self.auth = lambda request: request
 
     def merge_environment_settings(self, *args: Any, **options: Any) -> Any:
-        """What the variables of this process say of proxies and certificates."""
+        """Proxies and certificates, as the variables of this process say."""
         settings = super().merge_environment_settings(*args, **options)
         authority = os.environ.get("SSL_CERT_FILE") if self.trust_env else None
         if settings["verify"] is True and authority:
@@ -106,7 +106,7 @@ class HttpsOrigin:
 def answer(
     session: requests.Session, url: str, headers: Mapping[str, str]
 ) -> Iterator[requests.Response]:
-    """The answer to a GET, whatever its status; what fails on the way is a WeightsError."""
+    """The answer to a GET, with any status; a failure on the way is a WeightsError."""
 
     def refuse_plain_http(response: requests.Response, *_: Any, **__: Any) -> None:
         target = urljoin(response.url, response.headers.get("Location", ""))
@@ -164,7 +164,7 @@ def _transport_errors(host: str | None) -> Iterator[None]:
 
 
 def _way_out() -> str:
-    """What lets a connection through, where this runs: a replica reaches nothing by itself."""
+    """How to reach a host from here; in Foundry a module has no network of its own."""
     if "FOUNDRY_COMPUTE_MODULE_RID" in os.environ:
         return "in Foundry, import a Source whose network policy allows that host"
     return "correct the origin, or name the proxy of this network in HTTPS_PROXY"
@@ -178,7 +178,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _raise_for_kind(response: requests.Response, url: str) -> None:
-    """Refuse what is not the file: its size would be wrong, or all of it."""
+    """Refuse an answer that is not the file itself."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise WeightsError(
@@ -206,7 +206,7 @@ def _extent(response: requests.Response, start: int, path: str) -> tuple[int, in
 
 
 def _version(response: requests.Response) -> str | None:
-    """What tells this state of the file from others: its strong ETag, or else its date."""
+    """The version of the file: its strong ETag, or else its date."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
@@ -228,6 +228,6 @@ def _digest(response: requests.Response) -> tuple[str, str] | None:
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The bytes as they come: a slow answer is seen to be one, where a whole piece is waited for."""
+    """The bytes as they arrive, so that a slow answer is noticed."""
     while piece := response.raw.read1(PIECE, decode_content=False):
         yield piece

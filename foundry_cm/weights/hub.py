@@ -1,4 +1,4 @@
-"""The Hugging Face hub: which one is meant, and a token that goes there and nowhere else."""
+"""The Hugging Face hub, and a token that goes only there."""
 
 import os
 
@@ -28,9 +28,9 @@ def hub_endpoint() -> str:
 
 
 def hub_session(url: str) -> Session:
-    """A session for an address, with the token in HF_TOKEN where it belongs to the user's own hub.
+    """A session for an address, with the token in HF_TOKEN only for the user's own hub.
 
-    A lock comes with the module, and names whatever address its author wrote into it.
+    A lock comes with the module, and can name any address.
     """
     session = Session()
     token = os.environ.get("HF_TOKEN", "").strip()

@@ -1,4 +1,4 @@
-"""weights.lock: the files that a model is made of, and whether a folder holds exactly those."""
+"""weights.lock: the files of a model, and whether a folder has exactly these."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ PART = ".part"
 
 _CHUNK = 1 << 20
 _HEX = re.compile("[0-9a-f]{64}")
-# Names of devices, which Windows finds in every folder and with every suffix.
+# Names of devices, which Windows has in every folder and with every suffix.
 _DEVICE = re.compile(r"(aux|con|nul|prn|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# What desktops leave in the folders that they show; names that begin with a dot are passed over too.
+# Files that desktops write into folders; names that begin with a dot are ignored too.
 _LITTER = {"desktop.ini", "icon\r", "thumbs.db"}
 
 
 class WeightsError(Exception):
-    """Why there are no usable weights: what is wrong, what to do about it, and where it is.
+    """Why there are no usable weights: what is wrong, how to mend it, and where.
 
     Without `where` it is about the origin.
     """
@@ -107,10 +107,10 @@ def _origin(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def paths_problem(paths: Iterable[str]) -> str | None:
-    """Why files of weights may not be called that, or None: each alone, and one beside the others.
+    """Why weights cannot have these paths, or None.
 
-    A name is a relative path that is the same file on every system, and never leads out of its
-    folder. Names from everywhere pass through here: settings, listings of origins, weights.lock.
+    A path has to be relative, stay in its folder, and be the same file on every system. All names are
+    checked here: those of settings, of origins and of weights.lock.
     """
     spelled: dict[str, str] = {}
     files: set[str] = set()
@@ -215,7 +215,7 @@ def _problem(folder: Path, file: WeightFile) -> str | None:
 def files_below(folder: Path) -> Iterator[str]:
     """The paths of the files below a folder, relative to it and with `/`, links among them.
 
-    What a desktop or git left there is passed over: nothing loads it.
+    Files of desktops and git are left out: nothing loads them.
     """
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)

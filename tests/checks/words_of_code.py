@@ -159,6 +159,12 @@ WORDS: list[tuple[str, Files, str, str]] = [
         'Write it as {"inputs": {"orders": "dataset"}, "outputs": {"prices": "dataset"}}.',
     ),
     (
+        "CM261",
+        pipelines._module(declared='{"inputs": {}, "outputs": {}, "poll_seconds": "often"}\n'),
+        "error src/resources.json:1 poll_seconds has to be a number, not text",
+        "Write a number.",
+    ),
+    (
         "CM264",
         pipelines._module('def process(batch: pa.Table) -> pa.Table:\n    return pa.table({"pump": [], "bar": []})\n'),
         "error src/app.py:24 process() returns a table without high and with bar, unlike OutputRecord",

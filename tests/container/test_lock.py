@@ -320,7 +320,7 @@ def test_without_its_registry_an_image_is_locked_only_where_that_is_asked_for(
     with pytest.raises(CmError) as failure:
         locked(module, base=True)
     assert failure.value.what == (
-        f"The registry of {images.host}/absent/python:3.13-slim does not say what it has: "
+        f"The registry of {images.host}/absent/python:3.13-slim gives no digest for its tag: "
         "it answers 500 INTERNAL SERVER ERROR"
     )
     assert failure.value.where == f"Dockerfile:1 (asked {images.host})"

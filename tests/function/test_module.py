@@ -208,6 +208,20 @@ def test_module_that_dies_at_its_start_is_reported_with_the_reason(
         assert died.value.where.split("/")[-1].startswith("app.py:")
 
 
+def test_type_that_the_sdk_refuses_is_for_cm_check_to_name(serve: Serve) -> None:
+    body = """
+    @function
+    def echo(context, event: int | str) -> str:
+        return ""
+    """
+    head = HEAD + "import atexit\natexit.unregister(start_compute_module)\n"
+    with pytest.raises(CmError) as died, serve(body, head=head, tail=""):
+        pass
+    assert died.value.fix == (
+        "The SDK takes no such type in a function: cm check names the field, and what to write."
+    )
+
+
 def test_replica_that_never_answers_is_started_again_once_nobody_waits(serve: Serve) -> None:
     body = """
     @function

@@ -230,6 +230,9 @@ def test_13_event_without_a_record_type_is_warned_of(
     """
     with serve(body) as foundry:
         assert foundry.warnings[0].startswith(warning)
+        if annotation == ": dict":
+            with pytest.raises(CallFailed, match="annotate it with a dataclass"):
+                foundry.call("echo", {"text": ""})
 
 
 def test_14_exception_posted_as_a_result_is_a_failure_with_the_users_frames(serve: Serve) -> None:

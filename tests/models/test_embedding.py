@@ -131,7 +131,7 @@ def test_module_without_a_lock_says_how_to_get_one(copied: Callable[[str], Path]
     folder = copied("baked")
     (folder / "weights.lock").unlink()
     assert start(folder).what.endswith(
-        "No weights: weights.lock is missing; write it with `cm weights pull`"
+        "declared its functions: No weights: weights.lock is missing; write it with `cm weights pull`"
     )
 
 

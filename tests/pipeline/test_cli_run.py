@@ -38,9 +38,12 @@ def test_it_runs_until_idle_and_says_what_moved_where(folder: Path) -> None:
     assert "3 rows in, 3 rows out, 0 errors" in done.stderr
     assert "outputs/output/" in done.stderr
     assert "next: cm run" in done.stderr
-    again = cm_run(folder)
+    (folder / "data/input/sample.jsonl").unlink()
+    again = cm_run(folder, "--fault", "kill@mid-upload")
     assert again.returncode == 0
     assert "Nothing new in data/: nothing was written." in again.stderr
+    assert "There is no file in data/input/." in again.stderr
+    assert "fault kill@mid-upload never struck: no call came to that point" in again.stderr
     assert "next: cm run --fresh" in again.stderr
 
 

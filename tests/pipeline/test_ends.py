@@ -319,3 +319,12 @@ def test_references_alone_are_no_pipeline(make: Make) -> None:
     told = json.loads(resources.read_text())
     resources.write_text(json.dumps(told | {"inputs": {"prices": "reference"}}))
     assert "no input is processed; give one of another kind" in fails(pipeline)
+
+
+def test_a_key_that_resources_json_lacks_is_named(make: Make) -> None:
+    pipeline = make()
+    resources = pipeline.folder / "src/resources.json"
+    told = json.loads(resources.read_text())
+    del told["errors"], told["poll_seconds"]
+    resources.write_text(json.dumps(told))
+    assert "SettingsError: resources.json has no errors, poll_seconds" in fails(pipeline)

@@ -224,10 +224,10 @@ def test_no_blank_is_left_and_no_line_contradicts_another(
     stands_where(text, "GitLab", ci == "gitlab")
     stands_where(text, "The job `publish`", ci != "none")
     stands_where(text, "PIP_INDEX_URL", ci != "none" and answers["cm_from"] == "index")
-    stands_where(text, "it takes a runner of your own", ci != "none" and origin == "folder")
+    stands_where(text, "use a runner of your own", ci != "none" and origin == "folder")
     # The template of this test is a folder, so no token opens it.
     assert "TEMPLATE_TOKEN" not in text
-    stands_where(text, "from which no job gets", ci != "none" and answers["cm_from"] == "git")
+    stands_where(text, "where no job can get", ci != "none" and answers["cm_from"] == "git")
     stands_where(text, "record_key", pipeline and "stream" in answers["outputs"])
     on_gpu = has_model and answers["gpu"] != "none"
     assert (answers["gpu"].upper() in row(text, "Resources of a replica")) == on_gpu
@@ -271,7 +271,7 @@ def test_the_enrollment_is_named(render: Render) -> None:
     text = deploy(render, enrollment_host="acme.palantirfoundry.com")
     assert "It pushes to the registry of `acme.palantirfoundry.com`." in text
     assert "export FOUNDRY_HOSTNAME=acme.palantirfoundry.com" in text
-    assert "This module does not know its enrollment yet" not in text
+    assert "To keep your host in this module" not in text
 
 
 REFUSED = [

@@ -117,9 +117,11 @@ def resources(module: Module) -> Iterator[Finding]:
     """A `src/resources.json` that `cm run` and the pipeline cannot read."""
     if isinstance(found := _declared(module), CmError):
         line = re.search(r":(\d+)", (found.where or "").rpartition(RESOURCES)[2])
-        fix = (
-            found.fix
-            or 'Write it as {"inputs": {"orders": "dataset"}, "outputs": {"prices": "dataset"}}.'
+        wanted = re.search(r" has to be (.+), not ", found.what)
+        fix = found.fix or (
+            f"Write {wanted[1]}."
+            if wanted
+            else 'Write it as {"inputs": {"orders": "dataset"}, "outputs": {"prices": "dataset"}}.'
         )
         last = max(1, len(module.lines(RESOURCES)))
         yield Finding(found.what, RESOURCES, fix, min(int(line[1]), last) if line else 1)

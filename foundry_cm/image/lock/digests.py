@@ -73,14 +73,14 @@ def digest_of(image: str, where: str) -> str:
                 raise
             headers = _ask(name.address, f"Bearer {_token(challenge, basic)}")
         digest = headers.get("Docker-Content-Digest", "")
-        reason = "it gives no digest"
+        reason = "its answer has none"
     except urllib.error.HTTPError as error:
         digest, reason = "", f"it answers {error.code} {error.reason}"
     except (OSError, ValueError, http.client.HTTPException) as error:
         digest, reason = "", str(getattr(error, "reason", error))
     if not _DIGEST.fullmatch(digest):
         raise CmError(
-            f"The registry of {image} does not say what it has: {reason}",
+            f"The registry of {image} gives no digest for its tag: {reason}",
             where=f"{where} (asked {name.registry})",
             fix="Name a mirror that this machine reaches, log in to it, or lock without the base "
             "image: cm lock --no-base",

@@ -147,10 +147,12 @@ class LocalFoundry:
             try:
                 await self._site.listen_plainly(create_app(self, older=True), OLDER_PORT)
             except CmError:
-                self.reporter.noted(
-                    f"Port {OLDER_PORT} is taken: clients of the older protocol, which is plain http "
-                    "there, get no answer from here."
-                )
+                # The Python SDK never asks there.
+                if not self._program.uses_sdk():
+                    self.reporter.noted(
+                        f"Port {OLDER_PORT} is taken: clients of the older protocol, which is plain http "
+                        "there, get no answer from here."
+                    )
 
     async def _stop(self) -> None:
         if self._watch:

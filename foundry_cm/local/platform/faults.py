@@ -64,6 +64,11 @@ class Fault:
     number: int | None
     seen: int = 0
 
+    @property
+    def has_struck(self) -> bool:
+        """Whether a call has come to its point, as often as it waits for."""
+        return self.seen >= (self.number or 1)
+
     def due(self, phase: str, point: str) -> bool:
         """Whether it strikes now; counts the occurrence."""
         if phase != self.phase or self.point not in (None, point):
@@ -109,10 +114,17 @@ class Faults:
     """The faults of a run; `on_kill` and `on_expire` are set by whoever runs the module."""
 
     def __init__(self, specs: Iterable[str] = ()) -> None:
-        self.faults = [parse_fault(spec) for spec in specs]
+        self._asked = list(specs)
+        self.faults = [parse_fault(spec) for spec in self._asked]
         self.struck: list[str] = []
         self.on_kill: Callback | None = None
         self.on_expire: Callback | None = None
+
+    @property
+    def idle(self) -> list[str]:
+        """Those that never struck, as they were asked for."""
+        pairs = zip(self._asked, self.faults, strict=True)
+        return [asked for asked, fault in pairs if not fault.has_struck]
 
     async def at(self, request: web.Request, phase: str) -> None:
         """Called by the middleware and the handlers as a call goes through its phases."""

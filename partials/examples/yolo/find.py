@@ -1,8 +1,8 @@
 def find(images: list[Image.Image], min_confidence: float) -> list[list[Box]]:
     """The objects in each image, the surest first.
 
-    Images of one size go through the model together. Others would be padded to a common shape, and
-    what is found in an image would depend on its neighbours.
+    The model gets images of one size together. Other sizes would be padded to a common shape, and the
+    detections in an image would depend on its neighbours.
     """
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, image in enumerate(images):

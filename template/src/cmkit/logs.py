@@ -1,7 +1,6 @@
-"""The log: each line names the call that it belongs to, in whatever thread it is written.
+"""The log: each line names the call that it belongs to, in any thread.
 
-LOG_LEVEL is the lowest level that is shown, INFO where it is not set. LOG_FORMAT=json makes each line a
-JSON object.
+LOG_LEVEL is the lowest level that is shown (default INFO). LOG_FORMAT=json makes each line a JSON object.
 """
 
 import json
@@ -19,7 +18,7 @@ from typing import Any, TextIO
 from compute_modules.logging.common import COMPUTE_MODULES_ADAPTER_MANAGER, get_thread_local_data
 
 TEXT = "%(asctime)s %(levelname)s %(name)s%(of_job)s: %(message)s"
-# Where work is given to the threads of a pool.
+# The methods that give work to the threads of a pool.
 POOLS = {
     ThreadPoolExecutor: ("submit",),
     ThreadPool: (
@@ -62,7 +61,7 @@ class JsonFormatter(logging.Formatter):
 
 @contextmanager
 def working_on(job: str) -> Iterator[None]:
-    """Name the job in what this thread logs meanwhile; the SDK does so for its calls."""
+    """Name the job in each line that this thread logs; the SDK does so for its calls."""
     before = _job()
     COMPUTE_MODULES_ADAPTER_MANAGER.update_job_id(job)
     try:
@@ -89,9 +88,9 @@ def _of_job(job: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _hand_on() -> None:
-    """Hand the job on to the threads that a handler starts, and to the pools that it gives work to.
+    """Pass the job on to threads that a handler starts, and to pools that it gives work to.
 
-    A pool is often made at the top of a file, so its threads know of no job by themselves.
+    A pool is often made at the top of a file, so its threads do not know the job.
     """
     start = threading.Thread.start
 

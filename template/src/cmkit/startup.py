@@ -1,4 +1,4 @@
-"""What every module does first: it sets up its log, loads its assets, and looks for a second cmkit."""
+"""What every module does first: it sets up the log, loads its assets, and looks for a second cmkit."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from .logs import set_up
 SRC = Path(__file__).resolve().parent.parent
 # Foundry's static inference imports every file at build time to read the types of functions.
 INFERENCE = sdk.DISABLE_STARTUP
-# It prints them to standard output, so logs keep out of there.
+# It prints them to standard output, so the log goes elsewhere.
 set_up(stream=sys.stderr if INFERENCE else sys.stdout)
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Asset = TypeVar("Asset")
 
 
 class NoTerminal(BdbQuit):
-    """A breakpoint() where nobody can type: it is no fault of the event or the row at hand."""
+    """A breakpoint() without a terminal: it is not the fault of the event or the row."""
 
 
 def _no_terminal(*_args: object, **_options: object) -> NoReturn:
@@ -62,7 +62,7 @@ def load(loader: Callable[[], Asset]) -> Asset:
 
 @contextmanager
 def counted(step: str, shown: str) -> Iterator[None]:
-    """Log how long a part of the start takes, and count it to a step, without the parts inside it."""
+    """Log how long a part of the start takes, and add it to a step, without the parts inside it."""
     began, before = time.perf_counter(), sum(STEPS.values())
     yield
     took = time.perf_counter() - began
@@ -73,7 +73,7 @@ def counted(step: str, shown: str) -> Iterator[None]:
 def log_cold_start() -> None:
     """Log the start in one line, which cm reads as well: `Cold start: import 0.31 s, ready 0.31 s`.
 
-    `ready` is all of it. What is not a step counts as import: Python, libraries, lines of app.py.
+    `ready` is the whole start. What is in no step counts as import: Python, libraries, app.py.
     """
     steps = {step: took for step, took in STEPS.items() if took and step != "import"}
     ready = _seconds_of_process()
@@ -82,7 +82,7 @@ def log_cold_start() -> None:
 
 
 def _seconds_of_process() -> float:
-    """How old this process is; where the system does not say, the time since this file was imported."""
+    """The age of this process, or the time since this file was imported if the system does not say."""
     if sys.platform == "linux":
         with suppress(OSError):
             # Field 22, in ticks since the system started; the name before it may have spaces.
@@ -93,7 +93,7 @@ def _seconds_of_process() -> float:
 
 
 def _name(loader: Callable[[], object]) -> str:
-    """What the log calls a loader; one without a name, such as a lambda, by where it is written."""
+    """The name of a loader in the log; for a lambda, its file and line."""
     name = str(getattr(loader, "__name__", type(loader).__name__))
     if name == "<lambda>":
         code = loader.__code__
@@ -102,7 +102,7 @@ def _name(loader: Callable[[], object]) -> str:
 
 
 def warn_of_another_cmkit() -> None:
-    """Say so where a package of this name is installed: static inference would import that one."""
+    """Warn of an installed package with this name: static inference would import that one."""
     elsewhere = [entry for entry in sys.path if Path(entry).resolve() != SRC]
     found = PathFinder.find_spec(__package__, elsewhere)
     if found and found.origin:

@@ -1,5 +1,5 @@
 def documents(texts: list[str], prompt: str) -> Vectors:
-    """One vector of length 1 for each text that is to be found, in their order."""
+    """One vector of length 1 for each document, in their order."""
     return MODEL.encode_document(
         [beginning(text) for text in texts],
         prompt=prompt,
@@ -10,7 +10,7 @@ def documents(texts: list[str], prompt: str) -> Vectors:
 
 
 def queries(texts: list[str], prompt: str) -> Vectors:
-    """One vector of length 1 for each text that is searched with; many models read these in another way."""
+    """One vector of length 1 for each query; many models encode these in another way."""
     return MODEL.encode_query(
         [beginning(text) for text in texts],
         prompt=prompt,

@@ -9,22 +9,22 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 50_000_000
-# Of all images that are decoded at a time. Each pixel takes up to ten bytes, with the copies of a model.
+# Of all images in memory at a time. Each pixel takes up to ten bytes, with the copies of the model.
 MOST_PIXELS_TOGETHER = 100_000_000
-# What lies behind transparent pixels, and where a picture of measurements has no value.
+# The colour behind transparent pixels, and of a measurement without a value.
 BACKGROUND = 255
 
-# Kept from before ultralytics replaces it: its own installs a package when a file is no image.
+# Taken before ultralytics replaces it: its own installs a package when a file is no image.
 open_image = Image.open
 
-# Photographs and nothing else. Pillow would hand an EPS file to Ghostscript, which runs its program.
+# No other formats: Pillow would pass an EPS file to Ghostscript, which runs its program.
 Image.init()
 FORMATS = tuple(
     name
     for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
     if name in Image.OPEN
 )
-# How other files begin that people take for pictures.
+# How other files begin that people send as images.
 OTHERS = {
     "HEIC, as an iPhone saves it": rb".{4}ftyp(hei|hev|mif1|msf1)",
     "AVIF": rb".{4}ftypavi[fs]",
@@ -50,7 +50,7 @@ Seen = TypeVar("Seen")
 
 
 class ImageError(Exception):
-    """Why there is no image to look at.
+    """Why there is no image.
 
     `code` is for programs: `bad_reference`, `not_found`, `not_permitted`, `unavailable`, `too_large`
     or `not_an_image`.
@@ -64,8 +64,8 @@ class ImageError(Exception):
 def decode(content: bytes) -> Image.Image:
     """The image in an encoded file, upright and in RGB; raises ImageError.
 
-    Of several pages or frames it is the first. Transparent pixels show a white background. Of a picture
-    with more than 8 bits of grey, the smallest value becomes black and the largest white.
+    Of several pages or frames, it is the first. Transparent pixels are white. In an image with more than
+    8 bits of grey, the smallest value is black and the largest white.
     """
     return _decoded(_opened(content))
 
@@ -74,9 +74,9 @@ def look_at(
     files: Iterable[bytes | ImageError],
     look: Callable[[list[Image.Image | ImageError]], list[Seen]],
 ) -> Iterator[Seen]:
-    """What `look` makes of each file, in their order.
+    """The results of `look` for each file, in their order.
 
-    It gets the images, or what is wrong with one, as many at a time as fit in memory together.
+    `look` gets the images, or the error of one, as many at a time as fit in memory.
     """
     group, pixels = list[Image.Image | ImageError](), 0
     for file in files:
@@ -99,7 +99,7 @@ def _or_why(step: Callable[[Given], Image.Image], given: Given) -> Image.Image |
 
 
 def _opened(content: bytes) -> Image.Image:
-    """The image with its size known, and nothing decoded yet."""
+    """The image, with its size known and nothing decoded yet."""
     if not content:
         raise ImageError("not_an_image", "the file is empty")
     try:
@@ -148,13 +148,13 @@ def _decoded(image: Image.Image) -> Image.Image:
 
 
 def _from_values(image: Image.Image) -> Image.Image:
-    """A picture of measurements (thermal, depth, X-ray) in 256 steps of grey, in its own range."""
+    """An image of measurements (thermal, depth, X-ray) in 256 steps of grey, in its own range."""
     values = np.asarray(image)
     hidden = image.info.get("transparency")
     step = max(1, 1_000_000 // image.width)
 
     def rows(top: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        """Some rows, with NaN where there is no value: all of them at once would take much memory."""
+        """Some rows, with NaN where there is no value: all at once would take too much memory."""
         some = values[top : top + step].astype(np.float64)
         some[~np.isfinite(some) | (some == hidden)] = np.nan
         return some

@@ -1,4 +1,4 @@
-"""The SDK's client of the runtime, with connections for all its calls and an end that loses none."""
+"""The SDK's client of the runtime, with a connection for each call, and a stop that loses no call."""
 
 import logging
 import os
@@ -13,16 +13,16 @@ from compute_modules import startup as sdk
 from compute_modules.client.internal_query_client import InternalQueryService
 from requests.adapters import HTTPAdapter
 
-# How long calls may go on after SIGTERM. Foundry publishes no figure; Kubernetes waits 30 s by default.
+# How long calls may run after SIGTERM. Foundry publishes no figure; Kubernetes waits 30 s by default.
 GRACE_SECONDS = float(os.environ.get("GRACE_SECONDS", "30"))
-# A poll that gets a job gets it at once, so one that has waited this long comes back without.
+# A poll gets a waiting job at once, so one that has waited this long comes back without one.
 LAST_POLL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Client(InternalQueryService):
-    """Counts the calls that run, so that the module ends once they are answered."""
+    """Counts the running calls, so that the module can stop when they are answered."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Client(InternalQueryService):
 
     def get_job_or_none(self) -> Any:
         """Ask for work, unless the module is stopping."""
-        # Set before `stopping` is looked at: the signal may come between any two lines.
+        # Set before `stopping` is read: the signal can come between any two lines.
         self._polling = True
         while self.stopping:
             self._polling = False
@@ -74,7 +74,7 @@ class Client(InternalQueryService):
 
 
 def stop(signum: int, _frame: FrameType | None) -> None:
-    """Stop asking for work and finish the calls that run; a second signal ends the module at once."""
+    """Take no more calls and finish those that run; a second signal stops the module at once."""
     client = sdk.QUERY_CLIENT
     if not isinstance(client, Client) or client.stopping:
         sys.exit(0)

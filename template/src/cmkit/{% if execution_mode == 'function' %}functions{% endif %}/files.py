@@ -1,4 +1,4 @@
-"""The files of src/ that have functions: each is served, or the start says what is missing."""
+"""Finds files of src/ whose functions would be missing in Foundry."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from ..startup import SRC
 
 
 def forgotten(files: Iterable[ModuleType]) -> str | None:
-    """What keeps functions from callers: a file that start() is not given, a name that is given twice."""
+    """What is wrong: a file with functions that start() does not get, or two functions with one name."""
     given = {Path(file.__file__).resolve(): file.__name__ for file in files if file.__file__}
     missing = [found for found in _with_functions() if found[0].resolve() not in given]
     if missing:
@@ -41,7 +41,7 @@ def _with_functions() -> Iterator[tuple[Path, int]]:
         try:
             nodes = ast.walk(ast.parse(path.read_bytes()))
         except (SyntaxError, ValueError):
-            continue  # no code, so nothing that could be served
+            continue  # no Python, so it has no functions
         served = [node for node in nodes if isinstance(node, ast.FunctionDef) and _is_served(node)]
         if served:
             yield path, min(node.lineno for node in served)

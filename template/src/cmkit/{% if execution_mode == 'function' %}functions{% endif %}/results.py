@@ -1,4 +1,4 @@
-"""What a handler returns, made fit for JSON."""
+"""Converts what a handler returns to JSON values."""
 
 import dataclasses
 import datetime
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def to_json(value: Any, path: str) -> Any:
-    """The value with records as dicts and every number a Python number.
+    """The value with records as dicts, and NumPy and torch values as Python numbers.
 
-    NumPy and torch values are converted. A number that JSON lacks (NaN, infinity) and a type that
-    the SDK cannot send raise an error that names the place, such as `search()[2].score`.
+    NaN, infinity and types that the SDK cannot send raise an error that names the place, such as
+    `search()[2].score`.
     """
     if value is None or isinstance(value, str | bool | datetime.date):
         return value
@@ -33,7 +33,7 @@ def to_json(value: Any, path: str) -> Any:
     if hasattr(value, "tolist"):
         dtype: Any = getattr(value, "dtype", None)
         if getattr(dtype, "kind", "") == "f" and dtype.itemsize < 8:
-            value = value.astype(str).astype(float)  # float32 with no more digits than it has
+            value = value.astype(str).astype(float)  # float32 without the digits that float64 adds
         return to_json(value.tolist(), path)
     raise TypeError(
         f"{path} is of type {type(value).__name__}, which the SDK cannot send; "

@@ -20,14 +20,14 @@ from .results import to_json
 
 __all__ = ["CallerError", "function", "start"]
 
-# The SDK's exit hook would start the module even after app.py failed to import, with functions missing.
+# The SDK's exit hook would start the module even if app.py failed to import, with functions missing.
 atexit.unregister(sdk.start_compute_module)
 
 log = logging.getLogger(__name__)
 
 
 class CallerError(Exception):
-    """A mistake of the caller: raised in a handler, its message is what the caller gets to read."""
+    """A mistake of the caller. Raise it in a handler: the caller gets its message."""
 
 
 def start(*files: ModuleType) -> None:
@@ -55,7 +55,7 @@ def start(*files: ModuleType) -> None:
 
 
 def _guarded(name: str, handler: Callable[..., Any], streaming: bool) -> Callable[..., Any]:
-    """The handler with results as plain JSON values, and failures without internals."""
+    """The handler, with results as JSON values and errors without internals."""
 
     def failure(error: BaseException, job_id: str) -> dict[str, str]:
         if isinstance(error, CallerError | NoTerminal):

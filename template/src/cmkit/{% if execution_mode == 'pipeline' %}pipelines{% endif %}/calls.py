@@ -1,4 +1,4 @@
-"""Calls to Foundry that are tried again where that can help."""
+"""Calls to Foundry, with retries."""
 
 import logging
 import threading
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call the platform, again and again with growing pauses where that can help.
+    """Call the platform, and retry with growing pauses after an error that can pass.
 
-    It helps when the platform asks for patience (429, 503), fails, is out of reach, or no longer
-    knows the token. A call that was cut off may have happened, so calls must bear a repetition.
+    These are: the platform is busy (429, 503), fails, cannot be reached, or no longer knows the token.
+    A call that was cut off may have been carried out, so it must be safe to repeat.
     """
     return call_until(STOPPING, function, *args, **options)
 
@@ -33,7 +33,7 @@ def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 def call_until(
     given_up: threading.Event, function: Callable[..., Any], *args: Any, **options: Any
 ) -> Any:
-    """As `call`, but not again once `given_up` is set."""
+    """As `call`, without retries once `given_up` is set."""
 
     def sleep(seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -61,24 +61,24 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
 
 def _error(state: tenacity.RetryCallState) -> BaseException:
     error = state.outcome and state.outcome.exception()
-    assert error, "only errors are tried again"
+    assert error, "only errors are retried"
     return error
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """The seconds that the platform names, where it does; growing ones otherwise."""
+    """The seconds that Retry-After asks for, or else growing ones."""
     named = _retry_after(_error(state))
     return GROWING(state) if named is None else named
 
 
 def _helps(error: BaseException) -> bool:
-    """Whether another try can help."""
+    """Whether a retry can help."""
     if isinstance(error, foundry_sdk.RateLimitError | foundry_sdk.ServiceUnavailable):
         return bool(error.retry_hint != QoSRetryHint.DO_NOT_RETRY)
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in RETRIED
     if isinstance(error, foundry_sdk.SDKInternalError):
-        # The client wraps a connection that breaks in the middle of an answer.
+        # How the client reports a connection that breaks in the middle of an answer.
         return isinstance(error.__cause__, httpx.TransportError)
     return isinstance(
         error,

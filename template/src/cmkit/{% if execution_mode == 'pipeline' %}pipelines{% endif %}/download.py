@@ -1,4 +1,4 @@
-"""A file that is read while it still arrives."""
+"""Reads a file while it is still being downloaded."""
 
 import io
 import threading
@@ -15,10 +15,10 @@ CLOSE_SECONDS = 5.0
 
 
 class Download:
-    """Fetches a file to the local disk in the background: in memory it would be as large as it likes.
+    """Downloads a file to the local disk in the background: memory may be too small for it.
 
-    `fetch` opens the response. When it breaks off, it is opened again and what is there already is
-    skipped: a version of a file never changes.
+    `fetch` opens the response. When the connection breaks, it is opened again, and the bytes that are
+    there already are skipped: a version of a file never changes.
     """
 
     def __init__(
@@ -40,23 +40,23 @@ class Download:
         self._thread.start()
 
     def open(self) -> io.BufferedReader:
-        """The file from its beginning, however much of it has arrived."""
+        """The file from its beginning; reading waits for what has not arrived yet."""
         return io.BufferedReader(_Arriving(self), BLOCK_BYTES)
 
     def complete(self) -> Path:
-        """The whole file."""
+        """The path of the whole file, once it has arrived."""
         self.available(1 << 62)
         return self.path
 
     def close(self) -> None:
-        """Stop fetching; a request that nobody answers ends by itself, later."""
+        """Stop the download; a request without an answer ends later, by its own timeout."""
         self._closed.set()
         self._thread.join(CLOSE_SECONDS)
 
     def available(self, size: int) -> int:
-        """Wait until so much has arrived, or everything.
+        """Wait until `size` bytes have arrived, or the whole file; how many there are.
 
-        Raises DownloadFailed: a file that did not arrive must not be taken for one that ends early.
+        Raises DownloadFailed: a download that failed must not look like a shorter file.
         """
         with self._more:
             self._more.wait_for(lambda: self._ended or self._size >= size)

@@ -1,4 +1,4 @@
-"""How the module ends: because it was told to, or with one message that says why."""
+"""How the module ends: when Foundry stops it, or with one message that says why."""
 
 import logging
 import sys
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import foundry_sdk
 import httpx
 
-# Set when Foundry stops the container; whoever waits for the platform waits no longer.
+# Set when Foundry stops the container; waits and retries then end.
 STOPPING = threading.Event()
 log = logging.getLogger(__name__)
 
 
 class EndError(Exception):
-    """What ends the module: no row is to blame, and its message says what to do."""
+    """Ends the module: it is no row's fault, and the message says what to do."""
 
 
 class SettingsError(EndError):
@@ -28,16 +28,16 @@ class SchemaError(EndError):
 
 
 class DownloadFailed(Exception):
-    """The platform did not give the whole file, however often it was asked, or the disk is full."""
+    """The whole file did not arrive, after all retries, or the disk is full."""
 
 
 class ProcessFault(EndError):
-    """process() itself is wrong: it raises whatever the row is."""
+    """process() itself is wrong: it raises for every row."""
 
 
 @contextmanager
 def one_message() -> Iterator[None]:
-    """Exit with one message and code 1 where something ends the module; its own faults stay tracebacks."""
+    """Exit with one message and code 1 after a known error; any other keeps its traceback."""
     try:
         yield
     except ProcessFault as error:

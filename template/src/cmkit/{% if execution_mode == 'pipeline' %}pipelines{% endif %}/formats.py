@@ -29,7 +29,7 @@ BLOCK_BYTES = 1 << 20
 FILE_BYTES = 3 * BLOCK_BYTES
 PARQUET_ROWS = 50_000
 LARGEST_BLOCK_BYTES = 1 << 29
-# More brackets than this in a line can be nested deeper than the fast reader bears.
+# A line with more brackets than this can be nested too deep for Arrow's reader.
 MOST_BRACKETS = 500
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -39,7 +39,7 @@ _unraisable = sys.unraisablehook
 
 
 def _leave_out(unraisable: Any) -> None:
-    """Arrow reports a row that it cannot hand over as text; such a file is read in another way."""
+    """Arrow reports a row that is no UTF-8 here; _csv_blocks reads such a file as Latin-1."""
     if not getattr(unraisable.object, "__qualname__", "").startswith("_csv_tables"):
         _unraisable(unraisable)
 
@@ -50,14 +50,14 @@ sys.unraisablehook = _leave_out
 def read(
     content: Download, suffix: str, schema: Any, origin: str, start: int, stop: int, rows: int
 ) -> Generator[Part]:
-    """The records `start` to `stop` of a file, in parts of at most so many rows that fit in memory.
+    """The records `start` to `stop` of a file, in parts of at most `rows` rows.
 
-    A part is its range, its fitting rows as a table, and the records that do not fit. Raises
-    SchemaError where a column is missing. A file that breaks off gives what it has, and a rejected
-    record that says so.
+    A part is its range, the rows that fit as a table, and the records that do not. Raises SchemaError
+    where a column is missing. A truncated file gives the rows that it has, and a rejected record that
+    says so.
     """
     first = 0
-    # Closed at once, whatever happens: Arrow reads ahead in a thread that must not outlive this.
+    # Close it even after an error: Arrow reads ahead in a thread, which has to end too.
     with closing(_blocks(content, suffix, schema, origin)) as blocks:
         for records in blocks:
             end = min(stop - first, len(records))
@@ -74,7 +74,7 @@ def read(
 
 
 def check(content: Download, suffix: str, schema: Any, origin: str) -> None:
-    """Raise a SchemaError where a column is missing; lines of JSON are looked at one by one, later."""
+    """Raise a SchemaError where a column is missing; lines of JSON are checked one by one, later."""
     with closing(_blocks(content, suffix, schema, origin)) as blocks:
         next(blocks, None)
 
@@ -115,20 +115,20 @@ def _csv_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
             if "Empty CSV file" in str(error):
                 break  # a header without a line end, and nothing below it
             if "columns, got" in str(error) and encoding == "utf-8":
-                # A row that is none, and no UTF-8 either: Arrow cannot hand it over as text.
+                # A malformed row that is no UTF-8: Arrow cannot pass it on as text.
                 encoding = "latin-1"
                 continue
-            # A value that is longer than two blocks: the reader gives up, so it gets larger ones.
+            # A value is longer than two blocks: try again with larger ones.
             if "straddling" not in str(error) or block >= LARGEST_BLOCK_BYTES:
                 yield malformed
                 raise
             block *= 8
-    # At the end, for the reader looks ahead: the same file always gives the same blocks.
+    # At the end, because the reader looks ahead: the same file then always gives the same blocks.
     yield malformed
 
 
 def open_text(content: Download) -> io.BufferedReader:
-    """A file from its beginning, without the mark that some programs put before UTF-8."""
+    """A file from its beginning, without a byte order mark."""
     file = content.open()
     if file.peek(3).startswith(BOM_UTF8):
         file.read(3)
@@ -152,9 +152,9 @@ def _csv_tables(
     encoding: str,
     malformed: list[Rejected],
 ) -> Iterator[Any]:
-    """The rows of a CSV file, read in blocks of so many bytes; `malformed` gets the rows that are none.
+    """The rows of a CSV file, read in blocks of `block` bytes; malformed rows go into `malformed`.
 
-    Read as Latin-1 every byte is a letter. What comes then is turned back into the bytes of the file.
+    In Latin-1 every byte is a letter; the values are turned back into the bytes of the file.
     """
 
     def skip(row: Any) -> str:
@@ -165,7 +165,7 @@ def _csv_tables(
 
     file = open_text(content)
     names = [name.encode().decode(encoding) for name in schema.names]
-    # As bytes, so that one bad value costs its row and not the file.
+    # As bytes, so that a bad value rejects its row and not the file.
     convert = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.binary()),
         include_columns=names,
@@ -183,7 +183,7 @@ def _csv_tables(
 
 
 def _bytes_of(table: Any, encoding: str) -> Any:
-    """The bytes that a file has where it was read in another encoding, which Arrow gives as UTF-8."""
+    """The bytes of the file, from values that Arrow read in another encoding and gives as UTF-8."""
     return pa.table(
         {
             name: pa.array(
@@ -201,8 +201,8 @@ def _parquet_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any
             check_columns(file.schema_arrow.names, schema, origin)
             for batch in file.iter_batches(PARQUET_ROWS, columns=schema.names):
                 yield pa.Table.from_batches([batch])
-    except OSError as error:
-        raise pa.ArrowInvalid(str(error)) from None  # what pyarrow says of a damaged file
+    except OSError as error:  # how pyarrow reports a damaged file
+        raise pa.ArrowInvalid(str(error)) from None
 
 
 def _json_blocks(content: Download, schema: Any, origin: str) -> Iterator[Any]:
@@ -217,8 +217,8 @@ def _parse(part: Any, schema: Any, origin: str, first: int) -> tuple[Any, list[R
     if isinstance(part[0], Rejected):
         return schema.empty_table(), part
     text = b"".join(part)
-    # Arrow's reader crashes on a line that is no object, and on one that is nested too deep; and it
-    # takes NaN and Infinity, which are not JSON.
+    # Arrow's reader crashes on a line that is no object or is nested too deep, and accepts NaN and
+    # Infinity, which are not JSON.
     if not all(map(_is_plain_object, part)):
         return _parse_each(part, schema, origin, first)
     try:
@@ -245,7 +245,7 @@ def _is_plain_object(line: bytes) -> bool:
 def _parse_each(
     lines: list[bytes], schema: Any, origin: str, first: int
 ) -> tuple[Any, list[Rejected]]:
-    """Lines of JSON one by one, where they do not parse together."""
+    """Lines of JSON one by one, when they do not parse together."""
     records: list[Any] = []
     rejected, rows = [], []
     for row, line in enumerate(lines, first):
@@ -280,7 +280,7 @@ def _fitting(
 ) -> tuple[Any, list[Rejected]]:
     fitting, rejected = [], []
     for row, record in records:
-        # Arrow converts as it sees fit: 1.5 to the whole number 1, a text to the list of its letters.
+        # Arrow would convert 1.5 to the integer 1, and a text to the list of its letters.
         reason = misfit(record, schema)
         if reason is None:
             fitting.append(record)

@@ -49,7 +49,7 @@ class Chunk:
         return self.places[row - self.start] if self.places else f"{self.origin}, row {row + 1}"
 
     def row(self, index: int) -> int:
-        """The place in the source of a row of the table, which lacks the rejected ones."""
+        """The number in the source of a row of the table, which does not have the rejected ones."""
         refused = {each.row for each in self.rejected}
         fitting = (row for row in range(self.start, self.stop) if row not in refused)
         return next(itertools.islice(fitting, index, None), self.start)
@@ -60,7 +60,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What its rows are known by."""
+        """The name that checkpoints have of it."""
 
     def chunks(self, schema: Any, start: int, stop: int | None) -> Generator[Chunk]:
         """The rows from `start` up to `stop` or the end, in chunks that fit in memory."""
@@ -79,7 +79,7 @@ class FileSource:
 
     @property
     def name(self) -> str:
-        """What it is known by: the version, after something that people recognise."""
+        """Alias, file name and a hash of the version, so that people recognise it."""
         version = hashlib.sha256(f"{self.path}\n{self.transaction}".encode()).hexdigest()[:12]
         stem = re.sub(r"[^A-Za-z0-9-]+", "-", Path(self.path).stem)[:40]
         return f"{self.alias}-{stem}-{version}"
@@ -105,7 +105,7 @@ class FileSource:
 
     @contextmanager
     def content(self) -> Iterator[Download]:
-        """The file while it arrives."""
+        """The file, while it is downloaded."""
         with tempfile.TemporaryDirectory() as folder:
             content = Download(self._fetch, Path(folder) / "content", self.path)
             try:
@@ -124,7 +124,7 @@ class FileSource:
 
 @dataclass
 class PartitionSource:
-    """One partition of a stream, up to the end it had when it was looked at."""
+    """One partition of a stream, up to the end that it had at the start of the poll."""
 
     client: FoundryClient
     rid: str
@@ -176,12 +176,12 @@ def files(
 
 @cache
 def warn_once(message: str) -> None:
-    """Warn of what is found at each poll the first time only."""
+    """Warn once of what each poll finds again."""
     log.warning("%s", message)
 
 
 def gone(known: Iterable[str], listed: Iterable[FileSource]) -> set[str]:
-    """The files among the known sources that are gone, or are there in another version."""
+    """The known files that were deleted, or have another version now."""
     there = {file.name for file in listed}
     return {name for name in known if VERSION.fullmatch(name) and name not in there}
 

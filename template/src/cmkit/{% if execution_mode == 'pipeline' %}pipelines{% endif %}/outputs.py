@@ -1,8 +1,8 @@
 """Where rows go, and how far each output has come.
 
-How far an output has come is written into the output itself, in the transaction that holds the rows:
-the names of its files say which rows of which source they hold. So rows and checkpoint are committed
-together or not at all, and a new replica reads from the output where to go on.
+The checkpoint of an output is in the output itself, in the transaction of its rows: the names of its
+files say which rows of which source they hold. So rows and checkpoint are committed together or not
+at all, and a new replica reads there where to continue.
 """
 
 import json
@@ -54,7 +54,7 @@ class Positions:
             self._done.add(source)
 
     def read(self, name: str) -> None:
-        """Take in what the name of a file says."""
+        """Note what the name of a file says."""
         if match := MARK.fullmatch(name):
             self.note(match["source"], int(match["stop"]), bool(match["done"]))
 
@@ -88,9 +88,9 @@ class DatasetTarget:
     """A dataset that is written.
 
     A transaction that a build opened is used and left to it. Where none is open, one is opened,
-    committed on success and aborted on failure. A transaction that nobody's build opened is what a
-    killed replica left behind: it is aborted. If its writer lives, that one finds out before it
-    commits again, and stops.
+    committed on success and aborted on failure. An open transaction that no build opened was left by a
+    killed replica, and is aborted. If that replica still runs, it notices before its next commit, and
+    stops.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class DatasetTarget:
         self._shapes_noted = False
         self.positions = Positions()
         self._datasets = client.datasets.Dataset
-        # Asked for now, since the client loads it then, and that takes as long as many rows do.
+        # The client loads this on first use, which takes long: do it before rows wait.
         self._transactions = self._datasets.Transaction
         self._rid = resource.rid
         self._branch = resource.branch or "master"
@@ -128,7 +128,7 @@ class DatasetTarget:
         self._shapes[stream.alias] = shape
 
     def recover(self) -> None:
-        """Learn how far this output has come, and settle a transaction that is open."""
+        """Read how far this output has come, and use or abort an open transaction."""
         newest = call(self._newest)
         if newest is not None and newest.status == "OPEN":
             self._settle(newest.rid)
@@ -190,16 +190,16 @@ class DatasetTarget:
         return [path for path in self._notes if path.startswith(folder)]
 
     def read_note(self, path: str) -> bytes:
-        """What was noted there."""
+        """The content of a note."""
         content = self._datasets.File.content
         return bytes(call(content, self._rid, path, **self._notes[path]))
 
     def note(self, path: str, content: bytes) -> None:
-        """Keep something with this output; it counts at the commit."""
+        """Keep a file with this output; the next commit makes it visible."""
         self._upload(path, content)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
-        """Take the rows of a chunk into a file with those before them; they count at the commit."""
+        """Collect the rows of a chunk into a file; the next commit makes them visible."""
         if len(table):
             if self._rows is None or self._rows.source != chunk.source:
                 self._write_rows()
@@ -217,7 +217,7 @@ class DatasetTarget:
             self.flush()
 
     def commit(self) -> None:
-        """Make everything since the last commit count, rows and checkpoints in one step."""
+        """Commit everything since the last commit, rows and checkpoints in one step."""
         self.flush()
         self._wait()
         if self._transaction is None or self._of_build:
@@ -226,7 +226,7 @@ class DatasetTarget:
         try:
             call(self._transactions.commit, self._rid, own)
         except errors.TransactionNotOpen:
-            # A commit whose answer was lost is tried again: then it is committed already.
+            # The retry of a commit whose answer was lost: it is committed already.
             if call(self._transactions.get, self._rid, own).status != "COMMITTED":
                 raise self._taken_over() from None
         self._last = own
@@ -242,7 +242,7 @@ class DatasetTarget:
             self._transactions.abort(self._rid, own)
 
     def _write_rows(self) -> None:
-        """Upload the rows that were taken, as one file."""
+        """Upload the collected rows as one file."""
         rows, self._rows = self._rows, None
         if rows is not None:
             name = f"{rows.source}.{rows.start:012d}-{rows.stop:012d}{self._suffix}"
@@ -272,7 +272,7 @@ class DatasetTarget:
                 self._upload(path, json.dumps(vars(shape)).encode())
 
     def _wait(self) -> None:
-        """Wait for the upload under way, and raise what it died of."""
+        """Wait for the current upload, and raise its error."""
         uploading, self._uploading = self._uploading, None
         if uploading is not None:
             uploading.result()
@@ -301,7 +301,7 @@ class DatasetTarget:
                 if self._transaction is not None:
                     return self._transaction
                 continue
-            # As long as this one is open nobody else commits, so what was found now stays true.
+            # While this one is open nobody else can commit, so the answer stays true.
             if call(self._newest_committed) == last:
                 return opened
             call(self._transactions.abort, self._rid, opened)
@@ -315,8 +315,8 @@ class DatasetTarget:
     def _describe(self) -> None:
         """Give a dataset of Parquet files its schema, so that it opens as a table.
 
-        Again where somebody emptied it and it has other columns now. For CSV the API cannot say that
-        the files have a header, which would become a row.
+        Also after it was emptied and has other columns now. For CSV the API cannot say that the files
+        have a header, which would become a row.
         """
         if self._suffix != ".parquet":
             return
@@ -359,14 +359,14 @@ class StreamTarget:
         ledger.keep(self, shape)
 
     def check(self) -> None:
-        """Raise a SchemaError where the stream has columns of its own, and would refuse ours."""
-        # A stream without a schema takes anything; who may not read it finds out by writing.
+        """Raise a SchemaError if the stream's own schema would refuse our records."""
+        # A stream without a schema accepts anything. Without permission to read it, a write will tell.
         with suppress(errors_of_streams.InvalidStreamNoSchema, foundry_sdk.PermissionDeniedError):
             found = call(self._stream.get, self._rid, self._branch)
             self._shape.check_stream(self.alias, found.schema_.fields)
 
     def write(self, chunk: Chunk, table: Any) -> list[Rejected]:
-        """Publish the rows of a chunk; those the stream does not take come back."""
+        """Publish the rows of a chunk; returns those that the stream refuses."""
         records = [
             {"record_key": f"{chunk.source}:{chunk.start}:{number}", **row}
             for number, row in enumerate(table.to_pylist())

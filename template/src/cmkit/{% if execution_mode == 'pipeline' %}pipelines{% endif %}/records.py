@@ -117,7 +117,7 @@ def conform(table: Any, schema: Any, origin: str, first_row: int) -> tuple[Any, 
 
 
 def misfit(record: Any, schema: Any) -> str | None:
-    """Why a JSON value is no record with these columns, or None where it is one."""
+    """Why a JSON value is no record with these columns, or None."""
     if not isinstance(record, dict):
         return "not a JSON object"
     for field in schema:
@@ -129,7 +129,7 @@ def misfit(record: Any, schema: Any) -> str | None:
 
 
 def _is_value(value: Any, kind: Any) -> bool:
-    """Whether a JSON value goes into a column of this type without being changed."""
+    """Whether a column of this type can hold a JSON value unchanged."""
     if pa.types.is_list(kind):
         return isinstance(value, list) and all(_is_value(item, kind.value_type) for item in value)
     if kind == pa.string():
@@ -187,12 +187,12 @@ def _cast(column: Any, kind: Any) -> tuple[Any, dict[int, Any]]:
 
 
 def _check_all(values: Any, column: Any, kind: Any) -> None:
-    """Raise ArrowInvalid where a value is no UTF-8, or a whole number was written in base 16."""
+    """Raise ArrowInvalid if a text is not UTF-8, or an integer was written in hexadecimal."""
     values.validate(full=True)
     if kind == pa.int64() and pa.types.is_binary(column.type):
         for letter in (b"x", b"X"):
             if compute.any(compute.match_substring(column, letter)).as_py():
-                raise pa.ArrowInvalid("a number in base 16")
+                raise pa.ArrowInvalid("a hexadecimal number")
 
 
 def _check(value: Any, original: Any, kind: Any) -> None:
@@ -201,7 +201,7 @@ def _check(value: Any, original: Any, kind: Any) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """A value for the reason why it does not fit; a text that is no UTF-8 as its bytes."""
+    """A value, to show why it does not fit; a text that is not UTF-8 as its bytes."""
     try:
         return value.as_py()
     except UnicodeDecodeError:
@@ -246,7 +246,7 @@ def check_result(table: Any, schema: Any) -> Any:
 
 
 def with_key(schema: Any) -> Any:
-    """The columns of a stream; SchemaError where one would take the place of the key."""
+    """The columns of a stream; SchemaError if one is called as the key."""
     if "record_key" in schema.names:
         raise SchemaError(
             'OutputRecord has a column "record_key", which is what repeated records of a stream are '

@@ -1,4 +1,4 @@
-"""Inputs that are looked up in: read whole, beside the rows that are processed."""
+"""References: inputs to look things up in, read whole when the module starts."""
 
 import logging
 import sys
@@ -33,9 +33,9 @@ def reference(alias: str, record: type[Record]) -> list[Record]: ...
 def reference(alias: str, record: type[Any] | None = None) -> list[Any]:
     """The rows of an input of the kind `reference`, as the dataset has them now.
 
-    They are objects of the dataclass `record`, whose fields are columns, or dicts without one: then a
-    CSV file has text alone, for it says nothing of types. Where a row does not fit the module exits
-    with the reason: what is looked up there would be missing in silence.
+    They are objects of the dataclass `record`, whose fields are columns. Without it they are dicts, and
+    the values of a CSV file are text. If a row does not fit, the module exits with the reason:
+    otherwise a lookup would miss it silently.
     """
     rows: list[Any] = []
     with one_message():

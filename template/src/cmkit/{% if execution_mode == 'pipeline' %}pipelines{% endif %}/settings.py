@@ -10,12 +10,18 @@ from typing import Any, cast
 from compute_modules.resources import PipelineResource, get_pipeline_resources
 
 from ..startup import SRC
+from .ends import SettingsError
+
+KEYS = ("inputs", "outputs", "errors", "output_format", "poll_seconds")
 
 
 @cache
 def declared() -> dict[str, Any]:
     """The content of resources.json."""
-    return cast(dict[str, Any], json.loads((SRC / "resources.json").read_text(encoding="utf-8")))
+    settings = json.loads((SRC / "resources.json").read_text(encoding="utf-8"))
+    if missing := [key for key in KEYS if key not in settings]:
+        raise SettingsError(f"resources.json has no {', '.join(missing)}")
+    return cast(dict[str, Any], settings)
 
 
 def check_runtime() -> None:

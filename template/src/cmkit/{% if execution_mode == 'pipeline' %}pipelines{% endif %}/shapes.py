@@ -1,7 +1,7 @@
 """What an output was written with: its columns, and the format of its files.
 
-It is noted in the first transaction, beside the checkpoints. Rows of another kind never join the old
-ones in silence.
+The first transaction notes it, beside the checkpoints, so that rows of another kind are never mixed
+with the old ones.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How long the start of a model takes, or in one line why there is none."""
+"""Logs how long the start of a model takes, or in one line why it failed."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ def timed(step: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def or_end(what: str) -> Iterator[None]:
-    """End the module where `what` cannot be loaded, with all that its library says of it in one line."""
+    """End the module if `what` cannot be loaded, with the library's message in one line."""
     try:
         yield
     except Exception as error:
