@@ -33,7 +33,8 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="[FUNCTION=]FILE[@WEIGHT]",
-            help="An event to send, and how often; repeatable. Default: each file in events/, alike.",
+            help="An event to send, and its weight. Repeatable. Default: all files in events/, "
+            "with the same weight.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +42,8 @@ def bench(
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Numbers of replicas. Default: 1, 2, and one for each core, as far as memory goes.",
+            help="Numbers of replicas to try. Default: 1, 2 and one per core, as far as memory "
+            "allows.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +51,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="N,N,...",
-            help="Calls that a replica runs at a time. Default: 1, 2, 4, ... as long as it helps.",
+            help="Concurrency limits to try. Default: 1, 2, 4, ... as long as it helps.",
             show_default=False,
         ),
     ] = None,
@@ -58,26 +60,29 @@ def bench(
         typer.Option(
             parser=duration,
             metavar="TIME",
-            help="Find the highest load at which 95 of 100 calls take less, such as 200ms.",
+            help="Find the highest load that keeps p95 below this, such as 200ms.",
             show_default=False,
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=60, help="How long each measurement lasts, at least.")
+        float, typer.Option(min=0.1, max=60, help="Seconds that each measurement lasts, at least.")
     ] = 2.0,
     runs: Annotated[
-        int, typer.Option(min=1, max=50, help="How often each is repeated, with new processes.")
+        int,
+        typer.Option(
+            min=1, max=50, help="Repeat each measurement this many times, with new processes."
+        ),
     ] = 5,
-    seed: Annotated[int, typer.Option(help="Of the arrivals, and of the order of events.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed for the arrivals and the order of events.")] = 1,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="An earlier result to compare with.", show_default=False),
+        typer.Option(metavar="FILE", help="Compare with an earlier result.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help=f"Where the result goes, and its chart beside it. Default: {OUTPUT} in the folder.",
+            help=f"Write the result here, and its chart beside it. Default: {OUTPUT}.",
             show_default=False,
         ),
     ] = None,
@@ -86,8 +91,8 @@ def bench(
         float | None,
         typer.Option(
             callback=finite,
-            help="How long a start, and a call, may take, in seconds. "
-            "Default: timeout-seconds in pyproject.toml, or 300.",
+            help="Seconds that a start, or a call, may take. Default: timeout-seconds in "
+            "pyproject.toml, or 300.",
         ),
     ] = None,
     container: Annotated[
@@ -100,10 +105,11 @@ def bench(
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
-    """Measure the module under load, with its own events, at several settings.
+    """Measure the module under load, with its own events and several settings.
 
-    It finds how many calls a second the module answers, how long they take when callers wait and when
-    they arrive at random, and what a replica needs. Other work on this machine spoils the figures.
+    It measures calls per second, latency (for callers that wait, and for calls that arrive at
+    random), and what a replica needs. Stop other work on this machine first: it distorts the
+    figures.
     """
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)

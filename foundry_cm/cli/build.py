@@ -22,17 +22,17 @@ def build(
     engine_options: EngineOptions = None,
     tag: Annotated[
         str | None,
-        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
+        typer.Option(help="Tag of the image. Default: derived from git.", show_default=False),
     ] = None,
     engine: Engine = None,
     secret: Secrets = None,
     format: Format = "text",
     folder: Folder = Path(),
 ) -> None:
-    """Build the image for linux/amd64 and check it against Foundry's rules and the budget.
+    """Build the image for linux/amd64, and check it against Foundry's rules and its size budget.
 
     The budget is image-budget-mb of tool.foundry-cm in pyproject.toml: MB of all layers,
-    uncompressed. Exit code 1 when the image breaks a rule or is over it.
+    uncompressed. It exits with code 1 if the image breaks a rule or exceeds the budget.
     """
     project = Project.read(folder)
     name = check_name(project.image)

@@ -43,7 +43,8 @@ _SILENT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended: its result, or nothing where that was printed item by item; and its time."""
+    """How a call ended: its result, or nothing where that was printed item by item; and its "
+    "time."""
 
     milliseconds: float
     result: Any = None
@@ -70,7 +71,8 @@ def call(
     event: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the event as JSON; - reads it from standard input. Default: events/FUNCTION.json."
+            help="A file with the event as JSON; - reads it from standard input. Default: "
+            "events/FUNCTION.json."
         ),
     ] = None,
     text: Annotated[
@@ -79,21 +81,22 @@ def call(
     ] = None,
     files: Annotated[
         list[str] | None,
-        typer.Option("--file", help="FIELD=PATH: put a file into the event as base64; repeatable."),
+        typer.Option("--file", help="FIELD=PATH: put a file into the event as base64. Repeatable."),
     ] = None,
     as_user: Annotated[
         str | None,
         typer.Option(
             "--as",
             metavar="USER",
-            help="The user that the module is told, with a token of the local platform.",
+            help="The user of the job, with a token for the local platform.",
         ),
     ] = None,
     deployed: Annotated[
         bool,
         typer.Option(
             "--deployed",
-            help="Call the deployed function, on the Foundry that FOUNDRY_HOSTNAME names, as FOUNDRY_TOKEN.",
+            help="Call the deployed function, in the Foundry at FOUNDRY_HOSTNAME, with "
+            "FOUNDRY_TOKEN.",
         ),
     ] = False,
     yes: Annotated[
@@ -105,22 +108,24 @@ def call(
             "--repeat",
             "-n",
             min=1,
-            help="Call so many times, one after the other: prints the last result, p50 and p95.",
+            help="Repeat the call this many times, one after the other, and print the last "
+            "result, p50 and p95.",
         ),
     ] = 1,
     logs: Annotated[
-        bool, typer.Option("--logs", help="Show what the module logs of this call.")
+        bool, typer.Option("--logs", help="Show what the module logs for this call.")
     ] = False,
     timeout: Timeout = None,
     port: Port = None,
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
-    """Call a function and print its result as JSON; a terminal shows the beginning of a long vector.
+    """Call a function and print its result as JSON.
 
-    A streamed result is printed item by item as it arrives, each as a line of JSON. Uses the module that
-    cm serve runs in this folder, or starts the module for this one call. With --deployed it calls the
-    function that runs in Foundry, which may write there.
+    A streamed result arrives item by item, each as a line of JSON. A terminal shows only the
+    beginning of a long vector. The call goes to the module that cm serve runs in this folder;
+    if none runs, cm starts the module for this call. With --deployed, it goes to the function
+    in your Foundry, which may write there.
     """
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)

@@ -23,33 +23,27 @@ _OF_A_MODULE = (*CODE, "Dockerfile", "Containerfile", ".copier-answers.yml")
 def check(
     live: Annotated[
         bool,
-        typer.Option("--live", help="Also start the module under the local Foundry, and call it."),
+        typer.Option("--live", help="Also start the module under the local Foundry and call it."),
     ] = False,
     container: Annotated[
         str | None,
         typer.Option(
-            metavar="IMAGE", help="With --live: start this image of it.", show_default=False
+            metavar="IMAGE", help="With --live: start this image of the module.", show_default=False
         ),
     ] = None,
     engine: Engine = None,
     format: Annotated[
         Literal["text", "json", "github", "sarif"],
-        typer.Option(
-            help="text for people, json and sarif for programs, github for its annotations."
-        ),
+        typer.Option(help="text for people, json and sarif for tools, github for annotations."),
     ] = "text",
     strict_exit: Annotated[
         bool, typer.Option("--strict-exit", help="Exit with code 1 for warnings too.")
     ] = False,
     fix: Annotated[
         bool,
-        typer.Option(
-            "--fix", help="Show what can be mended safely as a diff, and ask to write it."
-        ),
+        typer.Option("--fix", help="Show safe fixes as a diff, and ask before writing them."),
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="With --fix: write it without asking.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --fix: write without asking.")] = False,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -58,10 +52,10 @@ def check(
     ] = None,
     folder: Folder = Path(),
 ) -> None:
-    """Look for all that is known to fail in Foundry: in the code, the image, the requirements.
+    """Find what would fail in Foundry: in the code, the image and the requirements.
 
-    Nothing of the module is run, except with --live. Exit code 1 where there is an error; warnings and
-    notices are only told.
+    It does not run the module, except with --live. It exits with code 1 if there are errors;
+    warnings and notices do not change the exit code.
     """
     if explain is not None:
         return _explain(explain)

@@ -1,4 +1,5 @@
-"""What `cm serve` and `cm run` do alike for whoever stops inside the module: `--debug` and `--pdb`."""
+"""What `cm serve` and `cm run` do alike for whoever stops inside the module: `--debug` and "
+"`--pdb`."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ if sys.platform != "win32":
 Debug = Annotated[
     bool,
     typer.Option(
-        "--debug", help="Run the module under debugpy, which VS Code and others attach to."
+        "--debug",
+        help="Run the module under debugpy, so that VS Code and other editors can attach.",
     ),
 ]
 DebugPort = Annotated[
@@ -42,10 +44,14 @@ DebugPort = Annotated[
     ),
 ]
 Wait = Annotated[
-    bool, typer.Option("--wait", help="With --debug: begin once a debugger has attached.")
+    bool,
+    typer.Option(
+        "--wait", help="With --debug: wait for a debugger to attach before the module starts."
+    ),
 ]
 Pdb = Annotated[
-    bool, typer.Option("--pdb", help="Give the module this terminal: breakpoint() stops here.")
+    bool,
+    typer.Option("--pdb", help="Give the module this terminal, so that breakpoint() stops here."),
 ]
 
 

@@ -24,7 +24,7 @@ def event(
     command: Command = None,
     edge: Annotated[
         bool,
-        typer.Option("--edge", help="Extreme values, and no field that may be left out."),
+        typer.Option("--edge", help="Use extreme values, and leave out optional fields."),
     ] = False,
     timeout: Timeout = None,
     port: Port = None,

@@ -17,7 +17,9 @@ from foundry_cm.module.project import Project
 def lock(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only tell whether the lock is stale; exit code 1 if it is."),
+        typer.Option(
+            "--check", help="Check the lock without writing it; exit with code 1 if it is stale."
+        ),
     ] = False,
     upgrade: Annotated[
         bool,
@@ -25,14 +27,16 @@ def lock(
     ] = False,
     no_base: Annotated[
         bool,
-        typer.Option("--no-base", help="Leave the base image as its tag is; asks no registry."),
+        typer.Option("--no-base", help="Do not pin the base image; no registry is asked."),
     ] = False,
     folder: Folder = Path(),
 ) -> None:
-    """Write requirements.lock: each package of the image by version and hash, for linux/amd64.
+    """Pin the packages of the image, by version and hash, in requirements.lock.
 
-    The Dockerfile installs it, and gets the digest of its base image. What is locked stays, as long
-    as it fits the requirements. Indexes are those of the requirement files, of pip.conf and of uv.
+    The lock is for linux/amd64. The Dockerfile installs it, and cm pins the digest of its base
+    image as well. Versions that are locked stay until the requirements no longer allow them, or
+    until you pass --upgrade. Indexes come from the requirement files, pip.conf and uv's
+    settings.
     """
     if check and (upgrade or no_base):
         raise CmError("--check writes nothing", fix="Give it without the others.", exit_code=USAGE)

@@ -42,7 +42,7 @@ Command = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["text", "json"], typer.Option(help="How the result is printed on standard output.")
+    Literal["text", "json"], typer.Option(help="Format of the result on standard output.")
 ]
 Engine = Annotated[
     str | None,
@@ -64,7 +64,7 @@ EngineOptions = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[-- OPTION ...]",
-        help="Further options of the engine's own build command.",
+        help="Options for the engine's build command.",
         show_default=False,
     ),
 ]
@@ -75,7 +75,8 @@ Env = Annotated[
         "--env",
         "-e",
         metavar="NAME[=VALUE]",
-        help="A variable that the module gets besides Foundry's; a name alone takes its value here.",
+        help="An environment variable for the module, besides those of Foundry. A name alone "
+        "takes its value from your shell. Repeatable.",
         show_default=False,
     ),
 ]
@@ -84,9 +85,11 @@ Remote = Annotated[
     typer.Option(
         "--remote",
         metavar="NAME[=RID]",
-        help="Read this dataset, media set or object type in the Foundry that FOUNDRY_HOSTNAME names, as "
-        "FOUNDRY_TOKEN. An object type has the RID of its Ontology. A name alone takes its RID from "
-        "\\[tool.foundry-cm.remote]; repeatable.",
+        help="Read this dataset, media set or object type from the Foundry at FOUNDRY_HOSTNAME, "
+        "with "
+        "FOUNDRY_TOKEN. For an object type, give the RID of its Ontology. A name alone takes its "
+        "RID "
+        "from \\[tool.foundry-cm.remote]. Repeatable.",
         show_default=False,
     ),
 ]
@@ -94,8 +97,8 @@ Record = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOURCE",
-        help="Ask the real system behind a Source, and write its answers into the folder that "
-        "sources.local.toml names. May be given several times.",
+        help="Send requests of this Source to the real system, and write its answers into the "
+        "folder that sources.local.toml names. Repeatable.",
         show_default=False,
     ),
 ]
@@ -111,7 +114,7 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         callback=finite,
-        help="How long to wait, in seconds, from the start of the module. "
-        "Default: timeout-seconds in pyproject.toml, or 300.",
+        help="Seconds to wait, from the start of the module. Default: timeout-seconds in "
+        "pyproject.toml, or 300.",
     ),
 ]

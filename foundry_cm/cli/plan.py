@@ -32,22 +32,24 @@ CHART = "plan.png"
 def plan(
     calls: Annotated[
         float | None,
-        typer.Option(callback=finite, help="Calls a minute that are expected.", show_default=False),
+        typer.Option(
+            callback=finite, help="The calls per minute that you expect.", show_default=False
+        ),
     ] = None,
     hours: Annotated[
         str | None,
         typer.Option(
             metavar="HOURS",
-            help='When they come, such as "mon-fri 08:00-18:00 Europe/Berlin". Default: always.',
+            help='When they arrive, such as "mon-fri 08:00-18:00 Europe/Berlin". Default: always.',
             show_default=False,
         ),
     ] = None,
-    outside: Annotated[float, typer.Option(min=0, help="Calls a minute at other hours.")] = 0,
+    outside: Annotated[float, typer.Option(min=0, help="Calls per minute at other hours.")] = 0,
     load: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.csv",
-            help='In place of these: a file with a column "calls", a line for each minute.',
+            help='Read the load from a file instead: a column "calls", with a line for each minute.',
             show_default=False,
         ),
     ] = None,
@@ -56,7 +58,7 @@ def plan(
         typer.Option(
             parser=duration,
             metavar="TIME",
-            help="95 of 100 callers are to wait no longer, such as 2s. Default: that of cm bench.",
+            help="The p95 that callers should see, such as 2s. Default: the target of cm bench.",
             show_default=False,
         ),
     ] = None,
@@ -64,7 +66,7 @@ def plan(
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help="What cm bench measured. Default: bench.json in the folder.",
+            help="A result of cm bench. Default: bench.json in the module's folder.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +75,8 @@ def plan(
         typer.Option(
             parser=duration,
             metavar="TIME",
-            help="In place of a file of cm bench: how long a call typically takes in a replica.",
+            help="Use this instead of a result of cm bench: how long a call typically takes in a "
+            "replica.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +85,7 @@ def plan(
         typer.Option(
             parser=duration,
             metavar="TIME",
-            help="And below which time 95 of 100 calls stay.",
+            help="With --service: the p95 of that time.",
             show_default=False,
         ),
     ] = None,
@@ -91,39 +94,37 @@ def plan(
         typer.Option(
             parser=duration,
             metavar="TIME",
-            help="How long a replica takes to start in Foundry, with its image and its machine.",
+            help="How long a replica takes to start in Foundry, pull of the image included.",
             show_default=False,
         ),
     ] = None,
-    vcpus: Annotated[
-        float, typer.Option(callback=finite, help="Of one replica. Foundry's default is 1.")
-    ] = 1.0,
+    vcpus: Annotated[float, typer.Option(callback=finite, help="vCPUs of a replica.")] = 1.0,
     memory_gb: Annotated[
-        float, typer.Option(callback=finite, help="Of one replica. Foundry's default is 4.")
+        float, typer.Option(callback=finite, help="Memory of a replica, in GB.")
     ] = 4.0,
     gpu: Annotated[
         Literal["t4", "v100", "a100", "a10g", "l4", "h100"] | None,
-        typer.Option(help="The GPU of one replica.", show_default=False),
+        typer.Option(help="GPU of a replica.", show_default=False),
     ] = None,
     days: Annotated[
-        int, typer.Option(min=1, max=demands.MOST_DAYS, help="How many days, from a Monday on.")
+        int, typer.Option(min=1, max=demands.MOST_DAYS, help="Days to simulate, from a Monday on.")
     ] = 7,
     seed: Annotated[int, typer.Option(help="Of the arrivals.")] = 1,
     chart: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help=f"Where its chart goes. Default: {CHART} in the folder.",
+            help=f"Write the chart here. Default: {CHART}.",
             show_default=False,
         ),
     ] = None,
     format: Format = "text",
     folder: Folder = Path(),
 ) -> None:
-    """Find replicas, concurrency and a schedule that keep a latency under a load, at the least cost.
+    """Find the cheapest replicas, concurrency and schedule that keep a latency target under a load.
 
-    It simulates Foundry's documented scaler over a week. The scaler also adds replicas by a forecast
-    of its own, which is not published and left out here.
+    It simulates Foundry's documented scaler over a week. Foundry also scales by a forecast of
+    its own; how it does that is not published, so the simulation leaves it out.
     """
     project = Project.read(folder)
     try:
@@ -243,7 +244,8 @@ def _times(
     starts = (cold_start,) if cold_start else measured_starts(result)
     if not cold_start:
         say(
-            "Starts as on this machine: Foundry also fetches the image; --cold-start 60s plans for more",
+            "Starts as on this machine: Foundry also fetches the image; --cold-start 60s plans "
+            "for more",
             "yellow",
         )
     return services, starts
@@ -289,7 +291,8 @@ def _show(found: Plan, format: str) -> None:
     if today not in known:
         measured = ", ".join(map(str, sorted(known)))
         say(
-            f"Today's concurrency limit, {today}, was not measured (only {measured}): its calls are taken "
+            f"Today's concurrency limit, {today}, was not measured (only {measured}): its calls "
+            f"are taken "
             f"to last as long as at {found.question.nearest(today)}",
             "yellow",
         )
@@ -340,7 +343,8 @@ def _say_how(rules: Rules, project: Project) -> None:
         )
     else:
         say(
-            f"In the Configure tab: minimum {rules.minimum}, maximum {rules.maximum}, concurrency limit "
+            f"In the Configure tab: minimum {rules.minimum}, maximum {rules.maximum}, concurrency "
+            f"limit "
             f"{rules.concurrency}"
         )
 

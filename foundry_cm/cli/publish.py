@@ -19,10 +19,10 @@ def publish(
     engine_options: EngineOptions = None,
     tag: Annotated[
         str | None,
-        typer.Option(help="Tag of the image. Default: from git.", show_default=False),
+        typer.Option(help="Tag of the image. Default: derived from git.", show_default=False),
     ] = None,
     allow_dirty: Annotated[
-        bool, typer.Option(help="Publish changes that are not committed; the tag says -dirty.")
+        bool, typer.Option(help="Publish uncommitted changes, with a tag that ends in -dirty.")
     ] = False,
     registry: Annotated[
         str | None,
@@ -32,7 +32,7 @@ def publish(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the commands and run none of them.")
+        bool, typer.Option("--dry-run", help="Print the commands without running them.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -47,10 +47,11 @@ def publish(
     format: Format = "text",
     folder: Folder = Path(),
 ) -> None:
-    """Push the module's image to the Artifacts repository of Foundry.
+    """Build the module's image and push it to your Artifacts repository in Foundry.
 
-    Takes REPOSITORY and TOKEN from the environment: the page Publish > Docker of the Artifacts
-    repository shows both. FOUNDRY_HOSTNAME names your Foundry: the token goes nowhere else.
+    Set REPOSITORY and TOKEN in the environment: the page Publish > Docker of the Artifacts
+    repository shows both. Set FOUNDRY_HOSTNAME to the host of your Foundry: the token is sent
+    to no other.
     """
     request = images.Request(
         folder=folder.resolve(),

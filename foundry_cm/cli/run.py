@@ -40,28 +40,31 @@ def run(
         bool,
         typer.Option(
             "--follow",
-            help="Go on until Ctrl-C: take in what you add, and restart the module when its code changes.",
+            help="Keep running until Ctrl-C: process what you add, and restart the module when "
+            "its code changes.",
         ),
     ] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND[=VALUE][@[PHASE-]POINT][#N]",
-            help="What goes wrong on purpose, such as 503, latency=0.5@read, fail@commit, reset@after-commit, expire-token, kill@mid-upload#2. May be given several times.",
+            help="Inject a fault, such as 503, latency=0.5@read, fail@commit, reset@after-commit,"
+            " expire-token or kill@mid-upload#2. Repeatable.",
         ),
     ] = None,
     build: Annotated[
         bool,
         typer.Option(
             "--build",
-            help="Open the output transactions beforehand, as Foundry's build system does, and commit them at the end.",
+            help="Open the output transactions before the run, as a build in Foundry does, and "
+            "commit them at the end.",
         ),
     ] = False,
     fresh: Annotated[
         bool,
         typer.Option(
             "--fresh",
-            help="Process everything again: what earlier runs wrote to outputs/ is removed first. "
+            help="Process everything again: first remove what earlier runs wrote to outputs/. "
             "Your own files there stay.",
         ),
     ] = False,
@@ -82,7 +85,7 @@ def run(
         ),
     ] = None,
     format: Annotated[
-        Literal["text", "json"], typer.Option(help="How the summary is printed.")
+        Literal["text", "json"], typer.Option(help="Format of the summary.")
     ] = "text",
     remote: Remote = None,
     record: Record = None,
@@ -95,8 +98,9 @@ def run(
 ) -> None:
     """Run a pipeline module until it has nothing left to do.
 
-    It reads what lies in data/ALIAS/ and writes to outputs/ALIAS/, through the official client and a
-    platform API on this machine. What it has read once it does not read again.
+    The module reads data/ALIAS/ and writes outputs/ALIAS/, with the official client and a
+    platform API on this machine. As in Foundry, it skips what it has processed before: --fresh
+    starts from the beginning.
     """
     from foundry_cm.local.pipeline.pipeline import LocalPipeline, Settings
 
@@ -229,7 +233,8 @@ async def _ends(pipeline: LocalPipeline, *, silent: bool) -> None:
         if not told and pipeline.silent_seconds >= SILENT_SECONDS:
             told = True
             say(
-                f"The module has called nothing for {SILENT_SECONDS} s. cm run waits until it ends, or "
+                f"The module has called nothing for {SILENT_SECONDS} s. cm run waits until it "
+                f"ends, or "
                 "looks at its inputs again; Ctrl-C ends it.",
                 "yellow",
             )

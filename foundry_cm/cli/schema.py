@@ -27,13 +27,13 @@ def schema(
     diff: Annotated[
         bool,
         typer.Option(
-            "--diff", help=f"Compare with {COMMITTED}; exit code 1 where callers would notice."
+            "--diff", help=f"Compare with {COMMITTED}; exit with code 1 if callers would notice."
         ),
     ] = False,
     write: Annotated[bool, typer.Option("--write", help=f"Write it to {COMMITTED}.")] = False,
     breaking: Annotated[
         bool,
-        typer.Option("--breaking", help="With --write: take a change that breaks callers as well."),
+        typer.Option("--breaking", help="With --write: accept a change that breaks callers."),
     ] = False,
     timeout: Timeout = None,
     port: Port = None,
@@ -42,9 +42,9 @@ def schema(
 ) -> None:
     """Print exactly what the SDK posts to Foundry.
 
-    Foundry registers every function as version 0.0.0 and overwrites it, so a change breaks callers
-    at once. Commit schema.json, and let --diff guard it. --write refuses a change that breaks
-    callers, unless --breaking says that they change with it.
+    Foundry registers every function as version 0.0.0 and overwrites it, so a breaking change
+    reaches callers at once. Commit schema.json and run --diff in CI. --write refuses a breaking
+    change unless you pass --breaking.
     """
     if diff and write:
         raise CmError(
@@ -74,7 +74,8 @@ def schema(
 
 
 def read_committed(committed: Path) -> list[Any]:
-    """The schemas in a committed file; raises `CmError` where it is none that `--write` has written."""
+    """The schemas in a committed file; raises `CmError` where it is none that `--write` has "
+    "written."""
     if not committed.is_file():
         raise CmError(
             f"There is no {COMMITTED} to compare with",

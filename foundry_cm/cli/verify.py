@@ -64,15 +64,13 @@ def verify(
     command: Command = None,
     container: Annotated[
         str | None,
-        typer.Option(
-            metavar="IMAGE", help="Compare with the module in this image.", show_default=False
-        ),
+        typer.Option(metavar="IMAGE", help="Also compare with this image.", show_default=False),
     ] = None,
     deployed: Annotated[
         bool,
         typer.Option(
             "--deployed",
-            help="Compare with the deployed functions, on the Foundry that FOUNDRY_HOSTNAME names.",
+            help="Also compare with the deployed functions, in the Foundry at FOUNDRY_HOSTNAME.",
         ),
     ] = False,
     yes: Annotated[
@@ -80,11 +78,11 @@ def verify(
     ] = False,
     event: Annotated[
         list[Path] | None,
-        typer.Option(help="A file with an event; repeatable. Default: each in events/."),
+        typer.Option(help="A file with an event. Repeatable. Default: all files in events/."),
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option(min=0, max=1, help="How far numbers with a fraction may be apart."),
+        typer.Option(min=0, max=1, help="Largest relative difference of floating-point numbers."),
     ] = TOLERANCE,
     engine: Engine = None,
     timeout: Timeout = None,
@@ -92,10 +90,11 @@ def verify(
     env: Env = None,
     folder: Folder = Path(),
 ) -> None:
-    """Send every event of events/ to the module, its image and the deployed functions, and compare.
+    """Send the events in events/ to the module, its image and the deployed functions, and compare.
 
-    Results, with a tolerance for numbers; what is declared; and times. Exit code 1 for a difference and
-    for a call that fails. events/search.json and events/search.empty.json are events of search.
+    It compares results (numbers with a tolerance), declared types and times. It exits with code
+    1 if something differs or a call fails. The name of a file says its function:
+    events/search.json and events/search.empty.json are for search.
     """
     project = Project.read(folder).passing(env or [])
     check_mode(project.folder)

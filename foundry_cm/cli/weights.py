@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="weights",
-    help="Bring the model's files here, locked by hash in weights.lock.",
+    help="Download the model's files and lock them by hash in weights.lock.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -37,11 +37,11 @@ app = typer.Typer(
 def pull(
     update: Annotated[
         bool,
-        typer.Option("--update", help="Lock again what the origin has today."),
+        typer.Option("--update", help="Lock what the origin has now."),
     ] = False,
     folder: Folder = Path(),
 ) -> None:
-    """Fetch the files of weights.lock; without a lock, ask the origin and write one."""
+    """Download the files of weights.lock; write the lock first if there is none."""
     project = Project.read(folder)
     with _packages():
         from foundry_cm.weights import pull as weights
@@ -54,7 +54,7 @@ def pull(
 
 @app.command("verify")
 def verify(folder: Folder = Path()) -> None:
-    """Compare the files with weights.lock, byte for byte; exit 1 where they differ."""
+    """Check the files against weights.lock, byte by byte; exit with code 1 if they differ."""
     from foundry_cm.weights.request import check
 
     with _packages():
@@ -67,11 +67,11 @@ def verify(folder: Folder = Path()) -> None:
 def export(
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="The folder to make, where the origin is not a folder."),
+        typer.Option("--to", help="The folder to write, if the origin is not a folder itself."),
     ] = None,
     folder: Folder = Path(),
 ) -> None:
-    """Make a model in ONNX of one in safetensors, where the origin has none."""
+    """Convert the model to ONNX if its origin only has safetensors."""
     project = Project.read(folder)
     with _packages("export"):
         from foundry_cm.weights import pull as weights
