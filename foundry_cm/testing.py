@@ -109,7 +109,9 @@ class Foundry:
         """The RIDs of the items of a media set in `data/`, by their paths."""
         registry = self.local.registry
         if registry is None:
-            raise RuntimeError("The module has no application permissions: it sees no media set")
+            raise RuntimeError(
+                "The module has no application permissions: it cannot read media sets"
+            )
         if media_set not in self.data:
             raise LookupError(f"There is no data/{media_set}/. {near_miss(media_set, self.data)}")
         found = registry.media_set(self.data[media_set]).items()
@@ -126,7 +128,9 @@ class Foundry:
     def _ontology(self) -> Ontology:
         registry = self.local.registry
         if registry is None:
-            raise RuntimeError("The module has no application permissions: it sees no Ontology")
+            raise RuntimeError(
+                "The module has no application permissions: it cannot read the Ontology"
+            )
         if registry.ontology is None:
             raise LookupError("There is no data/ontology/schema.toml")
         return registry.ontology

@@ -155,7 +155,7 @@ def _check_alone(repeat: int, logs: bool) -> None:
     """Raise a `CmError` where more is asked of a deployed function than one call."""
     if repeat > 1 or logs:
         raise CmError(
-            "--repeat and --logs are for a module that runs here",
+            "--repeat and --logs need a module on this machine",
             fix="Give --deployed without them.",
             exit_code=USAGE,
         )
@@ -227,7 +227,7 @@ async def _ask_panel(panel: str, asked: Asked, shown: bool) -> Outcome:
 
 
 def _say_waiting() -> None:
-    say("Waiting for the module of cm serve, which starts or works: its log says at what", "dim")
+    say("Waiting for the module of cm serve; its log shows what it does", "dim")
 
 
 async def _start_and_call(start: session.Start, asked: Asked) -> int:

@@ -111,7 +111,7 @@ def _mend(module: Module, found: list[Finding], yes: bool) -> bool:
     for file in files:
         typer.echo("\n".join(map(printable, file.diff())))
     if not files:
-        say("There is nothing that cm can mend by itself")
+        say("There is nothing that cm can fix by itself")
         return False
     if not yes and not sys.stdin.isatty():
         say_next("cm check --fix --yes", "writes it")

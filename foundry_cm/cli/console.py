@@ -47,7 +47,10 @@ def show_json(value: Any) -> None:
     A terminal shows the beginning of each long list of numbers, and what is piped on has all of it.
     """
     if sys.stdout.isatty() and (shown := _shortened(value)) is not value:
-        say("Long lists of numbers are shortened here, and whole in a pipe or a file", "dim")
+        say(
+            "Long lists of numbers are shortened in a terminal; a pipe or a file gets all of them",
+            "dim",
+        )
         value = shown
     sys.stdout.write(_json_text(value, indent=2) + "\n")
 

@@ -83,7 +83,7 @@ class Asked:
             return Debugging(debugger.launch, debugger)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise CmError(
-                "--pdb needs a terminal, and this is none",
+                "--pdb needs a terminal",
                 fix="Without one, --debug lets an editor attach.",
                 exit_code=USAGE,
             )

@@ -23,13 +23,13 @@ def reach(project: Project, functions: Sequence[str], yes: bool) -> Deployed:
     deployed = Deployed(Person.at_this_shell("--deployed"), project.api_names)
     names = ", ".join(deployed.api_name(each) for each in functions)
     where = f"{names} on {deployed.person.host}"
-    say(f"This calls {where}: the deployed function, which may write there", "bold yellow")
+    say(f"This calls the deployed function {where}, which may write there", "bold yellow")
     if yes:
         return deployed
     if not sys.stdin.isatty():
         raise CmError(
-            f"Nobody can be asked whether to call {where}",
-            fix="With --yes it is called without being asked.",
+            f"There is no terminal to confirm the call of {where}",
+            fix="Pass --yes to call it without a question.",
             code="NotConfirmed",
             exit_code=USAGE,
         )
@@ -52,7 +52,7 @@ def check_user(user: str, deployed: bool) -> None:
     """Raise `CmError` for a user that no header can carry, and for one whom Foundry itself names."""
     if deployed:
         raise CmError(
-            "--as is of no use with --deployed: Foundry tells the module whose token it got",
+            "--as does not work with --deployed: Foundry takes the user from your token",
             fix="Leave it out.",
             exit_code=USAGE,
         )

@@ -42,7 +42,7 @@ def event(
     if not functions[function].inputs:
         raise CmError(
             f"{function} declares no inputs, so no event can be made for it",
-            fix="With the Python SDK, annotate the event with a dataclass of your own. As it is, the "
+            fix="With the Python SDK, annotate the event with a dataclass of your own. Now the "
             "function takes any JSON.",
             code="NoInputs",
         )

@@ -39,12 +39,12 @@ def lock(
     settings.
     """
     if check and (upgrade or no_base):
-        raise CmError("--check writes nothing", fix="Give it without the others.", exit_code=USAGE)
+        raise CmError("--check writes nothing", fix="Pass it alone.", exit_code=USAGE)
     project = Project.read(folder)
     if check:
         if found := locks.problem(project):
             raise found
-        say(f"{locks.LOCK} is what the image is to be built from", "green")
+        say(f"{locks.LOCK} is up to date", "green")
         return
     done = locks.write(project, base=not no_base, upgrade=upgrade)
     for name, count in done.packages.items():

@@ -54,7 +54,7 @@ def announced(
     place = folder / FOLDER
     check_no_link(folder, place / FILE)
     if other := running_panel(folder):
-        say(f"cm serve runs here already, at {other}; cm call goes to that one")
+        say(f"Another cm serve already runs in this folder, at {other}; cm call goes to that one")
         yield
         return
     me = psutil.Process()
@@ -90,7 +90,7 @@ def running_panel(folder: Path) -> str | None:
         raise CmError(
             f"The running cm serve does not answer within {_ASK_SECONDS:g} s",
             where=note.panel,
-            fix="Wait for what it is at, or start it again: cm serve",
+            fix="Wait for it, or restart it: cm serve",
         ) from None
     except (OSError, http.client.HTTPException, UnicodeDecodeError):
         return None

@@ -143,7 +143,7 @@ def plan(
     target = target_p95 or (result.target_p95 if result else None)
     if not target:
         raise CmError(
-            "There is no latency to plan for", fix="Give one: --target-p95 2s", exit_code=USAGE
+            "The latency target is missing", fix="Give one: --target-p95 2s", exit_code=USAGE
         )
     settings = project.settings
     question = search.Question(
@@ -170,7 +170,7 @@ def plan(
     if not found.recommended:
         raise CmError(
             f"Nothing keeps a p95 of {target:g} s under this load",
-            fix="Allow more time, or make the calls quicker: the quickest is in the table",
+            fix="Allow more time, or make the calls faster: the table shows the fastest setting",
             code="TargetMissed",
         )
     _say_how(found.recommended.rules, project)
@@ -185,8 +185,8 @@ def _measured(project: Project, bench: Path | None, service: float | None) -> Re
     file = bench or project.folder / OUTPUT
     if not bench and not file.is_file():
         raise CmError(
-            "Nothing tells how long a call takes",
-            fix="Measure it: cm bench. Or type it: cm plan --service 200ms --cold-start 20s ...",
+            "The duration of a call is missing",
+            fix="Measure it: cm bench. Or give it: cm plan --service 200ms --cold-start 20s ...",
             exit_code=USAGE,
         )
     return Result.read(file)
@@ -198,8 +198,8 @@ def _demand(
     """The calls that are planned for."""
     if (calls is None) == (load is None):
         raise CmError(
-            "The load is not told" if load is None else "Give --calls or --load, not both",
-            fix="Calls a minute, such as --calls 60, or a file: --load calls.csv",
+            "The load is missing" if load is None else "Give --calls or --load, not both",
+            fix="Give the calls per minute, such as --calls 60, or a file: --load calls.csv",
             exit_code=USAGE,
         )
     if load is not None:
@@ -229,7 +229,7 @@ def _times(
     if result is None:
         if typical is None or cold_start is None:
             raise CmError(
-                "A typed service time needs a cold start beside it",
+                "--service needs --cold-start as well",
                 fix="Such as: --cold-start 20s",
                 exit_code=USAGE,
             )
@@ -237,15 +237,15 @@ def _times(
     services = measured(result)
     if not services:
         raise CmError(
-            "This result has no setting with one replica, which a plan is made from",
+            "This result has no setting with one replica, which cm plan needs",
             fix="Measure again: cm bench --replicas 1",
             exit_code=USAGE,
         )
     starts = (cold_start,) if cold_start else measured_starts(result)
     if not cold_start:
         say(
-            "Starts as on this machine: Foundry also fetches the image; --cold-start 60s plans "
-            "for more",
+            "Cold starts are those of this machine. Foundry also pulls the image: plan for more "
+            "with --cold-start 60s",
             "yellow",
         )
     return services, starts

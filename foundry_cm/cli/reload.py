@@ -50,7 +50,7 @@ async def reload_on_change(
         )
     except OSError as error:
         # Without a word the person would go on to save, and to wonder.
-        say(f"A change restarts nothing any more: {error}. Start it again for that", "yellow")
+        say(f"cm no longer sees changes: {error}. Restart it to reload again", "yellow")
         await stop.wait()
 
 

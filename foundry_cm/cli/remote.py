@@ -23,7 +23,7 @@ def show_remote(remote: Mapping[str, str]) -> None:
     """Say what the module reads of the real Foundry."""
     for alias, rid in remote.items():
         say(
-            f"  REMOTE   {alias} is {rid} on {os.environ.get(HOSTNAME, '')}: real data, read as you. "
-            "Nothing is written there.",
+            f"  REMOTE   {alias} is {rid} on {os.environ.get(HOSTNAME, '')}: real data, read with "
+            f"your token. cm never writes there.",
             "bold yellow",
         )

@@ -229,7 +229,7 @@ async def _ends(pipeline: LocalPipeline, *, silent: bool) -> None:
         if failure and failure is not shown:
             shown = failure
             show_error(failure)
-            say("It starts again at the next change of its code.", "yellow")
+            say("cm restarts it when its code changes.", "yellow")
         if not told and pipeline.silent_seconds >= SILENT_SECONDS:
             told = True
             say(
@@ -330,9 +330,12 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
     for alias in pipeline.left_open():
         say(f"A transaction on {alias} is still open: nothing in it is committed.", "yellow")
     if pipeline.ended:
-        say("The module ended by itself, with code 0. Foundry starts such a pipeline again.")
+        say("The module ended by itself, with code 0. Foundry would restart it.")
     if pipeline.rested and not pipeline.paced:
-        say("It was ended because it rests: it looked at its inputs again, and nothing was new.")
+        say(
+            "cm stopped it because it was idle: it looked at its inputs again and found nothing "
+            "new."
+        )
     if rows["errors"]:
         [refused] = [each.folder for each in moved if each.resource.alias == errors]
         say_next(
@@ -343,7 +346,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         say_next(again, "again: it reads only what is new in data/")
     else:
         if not rows["out"] and not actions:
-            say("Nothing new in data/: nothing was written.")
+            say("There was nothing new in data/, so nothing was written.")
             for each in moved:
                 if not (each.resource.writable or each.resource.remote or _has_files(each.folder)):
                     say(f"There is no file in {each.folder.relative_to(folder)}/.", "yellow")

@@ -105,8 +105,8 @@ def _check_compatible(before: list[Any], after: list[Any]) -> None:
         raise CmError(
             f"{count} callers, so {COMMITTED} stays as it is",
             where=found[0],
-            fix="Leave that function, and give the new one another name. If every caller changes "
-            "with it: cm schema --write --breaking",
+            fix="Keep that function, and give the new one another name. If all callers change with "
+            "it: cm schema --write --breaking",
             code="Breaking",
             details="\n".join(found[1:]) or None,
         )

@@ -344,7 +344,7 @@ class _Terminal(terminal.Output):
         label("scaler    ", f"{before} -> {wished} replicas: {why}", text_style="cyan")
 
     def leaves(self, replica: int, why: str) -> None:
-        say(f"Replica {replica} takes no more calls, and ends: {why}", "dim")
+        say(f"Replica {replica} takes no more calls and stops: {why}", "dim")
 
     def declared(self, functions: Sequence[Function], warnings: Sequence[str]) -> None:
         for function in functions:

@@ -51,7 +51,7 @@ async def ask_live(
         raise CmError(
             f"The running cm serve does not answer: {error}",
             where=panel,
-            fix="Start it again: cm serve",
+            fix="Restart it: cm serve",
         ) from None
 
 

@@ -87,7 +87,7 @@ def export(
         say("Wrote weights.lock; commit it, and not the files.")
         say_next("cm serve", "runs the module with them")
         return
-    say("Make that folder the origin in [tool.foundry-cm.weights], or put its files into another:")
+    say("Use that folder as the origin in [tool.foundry-cm.weights], or copy its files to another:")
     say('  origin = "folder"')
     say(f"  folder = {json.dumps(str(exported.folder), ensure_ascii=False)}")
     say_next("cm weights pull", "locks its files by hash")
@@ -98,7 +98,7 @@ def _say_what(pulled: Pulled) -> None:
     size = f"{pulled.lock.size / 1e6:,.1f} MB"
     say(f"{count} file{'s'[: count != 1]}, {size}, as weights.lock says, in {pulled.folder}")
     for path in pulled.pickles:
-        say(f"{path} can run code of its author as it loads. Its hash is locked.", "yellow")
+        say(f"{path} can run its author's code when it loads. Its hash is locked.", "yellow")
 
 
 @contextmanager

@@ -55,7 +55,8 @@ class Deployed:
         told, name = self.definition(function), self.api_name(function)
         if not isinstance(event, dict):
             raise CmError(
-                f"The event of {function} is no record, and Foundry takes parameters by name",
+                f"The event of {function} is not a JSON object, and Foundry takes parameters by "
+                f"name",
                 code="InvalidEvent",
                 exit_code=USAGE,
             )
@@ -88,7 +89,7 @@ class Deployed:
             raise CmError(
                 f"{name} did not answer within {timeout:g} s",
                 where=self.person.host,
-                fix="--timeout gives it more time.",
+                fix="Pass --timeout to wait longer.",
                 code="TimedOut",
             ) from None
         except NoConnection as error:
@@ -98,14 +99,15 @@ class Deployed:
                 raise self._not_there(name) from None
             raise CmError(
                 f"{self.person.host} gave no usable answer ({type(error).__name__})",
-                fix="Look at the host: it may be no Foundry, or one that is overloaded.",
+                fix="Check the host: it may not be a Foundry, or it may be overloaded.",
                 code="Unreachable",
             ) from None
 
     def _not_there(self, name: str) -> CmError:
         return CmError(
-            f'{self.person.host} has no query "{name}", or you may not see it',
-            fix="Import the function in the module's Functions tab, with an API name, and write the name "
+            f'{self.person.host} has no query "{name}", or you have no access to it',
+            fix="Import the function in the module's Functions tab, with an API name, and write "
+            "the name "
             f'into pyproject.toml: [tool.foundry-cm.api-names], FUNCTION = "{name}".',
             code="UnknownFunction",
             exit_code=USAGE,
@@ -118,8 +120,8 @@ class Deployed:
         if error.error_code == "UNAUTHORIZED" or type(error).__name__ == "UnauthorizedError":
             return CmError(
                 f"{self.person.host} refuses the token",
-                fix=f"Generate a new one there: read -rs {TOKEN} && export {TOKEN}. It has to be of the "
-                f"Foundry that {HOSTNAME} names.",
+                fix=f"Generate a new one in the Foundry at {HOSTNAME}: read -rs {TOKEN} && export "
+                f"{TOKEN}",
                 code="Refused",
             )
         said = told.get("message") or ", ".join(f"{key} {value}" for key, value in told.items())

@@ -38,20 +38,22 @@ class Person:
         if missing:
             raise CmError(
                 f"{purpose} needs {' and '.join(missing)}, which {_are(missing)} not set here",
-                fix=f"export {HOSTNAME}=acme.palantirfoundry.com; read -rs {TOKEN} && export {TOKEN}",
+                fix=f"export {HOSTNAME}=acme.palantirfoundry.com; read -rs {TOKEN} && export "
+                f"{TOKEN}",
                 code="NoToken",
                 exit_code=USAGE,
             )
         if not _HOST.fullmatch(host):
             raise CmError(
-                f'{HOSTNAME} is "{host}", which is no host',
-                fix=f"Write it without https:// and without a path: export {HOSTNAME}=acme.palantirfoundry.com",
+                f'{HOSTNAME} is "{host}", which is not a host',
+                fix=f"Write it without https:// and without a path: export "
+                f"{HOSTNAME}=acme.palantirfoundry.com",
                 code="Host",
                 exit_code=USAGE,
             )
         if not _TOKEN.fullmatch(token):
             raise CmError(
-                f"{TOKEN} has white space or other characters in it that no token has",
+                f"{TOKEN} contains white space or other characters that a token never has",
                 fix=f"Set it again: read -rs {TOKEN} && export {TOKEN}",
                 code="NoToken",
                 exit_code=USAGE,

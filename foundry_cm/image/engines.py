@@ -359,7 +359,7 @@ def find_engine(preferred: str | None = None) -> Engine:
     """
     if preferred is not None and preferred not in ENGINES:
         raise CmError(
-            f'"{preferred}" is no container engine that cm knows',
+            f'"{preferred}" is not a container engine that cm knows',
             fix=near_miss(preferred, ENGINES),
             code="EngineUnknown",
             exit_code=USAGE,

@@ -94,7 +94,7 @@ def check_name(name: str) -> str:
     """The image name, when a registry takes it; otherwise a `CmError` that says why not."""
     if not _NAME.fullmatch(name):
         raise CmError(
-            f'"{name}" is no image name',
+            f'"{name}" is not a valid image name',
             fix="Use lower-case letters, digits and single . _ or - between them.",
             code="ImageName",
             exit_code=USAGE,
@@ -106,7 +106,7 @@ def check_ref(ref: str) -> str:
     """The reference to an image here, by name or id; a `CmError` for what engines take for an option."""
     if not _REF.fullmatch(ref):
         raise CmError(
-            f'"{ref}" is no image',
+            f'"{ref}" is not an image',
             fix="Give the name that cm build prints, such as parts:1.0.",
             code="ImageName",
             exit_code=USAGE,
@@ -122,13 +122,13 @@ def check_tag(tag: str) -> str:
     if tag == "latest":
         raise CmError(
             "Foundry does not run an image tagged latest",
-            fix="Leave --tag out, and the tag comes from git; or name a version, such as 1.4.0.",
+            fix="Leave --tag out to get a tag from git, or give a version such as 1.4.0.",
             code="ImageTag",
             exit_code=USAGE,
         )
     if not _TAG.fullmatch(tag):
         raise CmError(
-            f'"{tag}" is no image tag',
+            f'"{tag}" is not a valid image tag',
             fix="Use letters, digits, . _ and -, at most 128, not starting with . or -.",
             code="ImageTag",
             exit_code=USAGE,

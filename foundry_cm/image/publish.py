@@ -70,7 +70,8 @@ class Published:
                 opened.write(lines)
         except OSError as error:
             raise CmError(
-                f"{file} cannot be written: {error.strerror}. The image is published: {self.digest}",
+                f"{file} cannot be written: {error.strerror}. The image is published: "
+                f"{self.digest}",
                 where=str(file),
                 code="CannotWrite",
             ) from None
@@ -138,7 +139,7 @@ def ready(plan: Plan | None, missing: Sequence[CmError]) -> Plan:
     if len(missing) == 1:
         raise missing[0]
     raise CmError(
-        f"{len(missing)} things are missing to publish",
+        f"{len(missing)} things are missing before you can publish",
         details="\n".join(f"- {error.what}. {error.fix or ''}".rstrip() for error in missing),
         fix="Each line below says what to do; cm publish --dry-run shows what would run.",
         code="Preflight",

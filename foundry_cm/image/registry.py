@@ -77,9 +77,10 @@ def missing_trust(registry: str | None, enrollment: str) -> Iterator[CmError]:
     host = registry_host(enrollment)
     if not own:
         yield CmError(
-            f"only pyproject.toml names {host}, and {TOKEN} would go there",
+            f"only pyproject.toml names {host}, and {TOKEN} would be sent there",
             where="environment",
-            fix=f"If it is your Foundry: export {HOSTNAME}={enrollment}, or pass --registry {host}.",
+            fix=f"If it is your Foundry: export {HOSTNAME}={enrollment}, or pass --registry "
+            f"{host}.",
             code="Host",
             exit_code=USAGE,
         )
@@ -104,7 +105,7 @@ def registry_host(enrollment: str) -> str:
     match = _ENROLLMENT.fullmatch(host)
     if match is None:
         raise CmError(
-            f'the registry of "{host}" cannot be told from its name'
+            f'the registry of "{host}" cannot be derived from its name'
             if host
             else "the enrollment's host is not known",
             where=f"{HOSTNAME}, or enrollment-host in pyproject.toml",

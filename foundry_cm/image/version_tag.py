@@ -22,7 +22,7 @@ def tag_from_git(folder: Path, *, allow_dirty: bool = False) -> str:
     tag = _described(folder)
     if tag is None:
         raise CmError(
-            "the module is in no git commit, which the image's tag is made from",
+            "there is no git commit to make the image's tag from",
             where=str(folder),
             fix="git init && git add --all && git commit -m 'First version', or pass --tag.",
             code="NoCommit",

@@ -85,8 +85,8 @@ def calls_of(foundry: LocalFoundry, given: Sequence[Given], *, asked: bool) -> l
     made = [function for function in known.values() if function.inputs]
     if not made:
         raise CmError(
-            "There is no event to measure with: none in events/, and no function declares inputs to "
-            "make one from",
+            "There are no events: events/ has none, and no function declares inputs to make one "
+            "from",
             fix="Give one: --event FUNCTION=FILE.json",
             code="NoEvents",
             exit_code=USAGE,

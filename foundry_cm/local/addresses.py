@@ -41,7 +41,7 @@ def bind(port: int, address: str = LOOPBACK) -> socket.socket:
         listener.close()
         raise CmError(
             f"Port {port} on {address} is not free: {error.strerror}",
-            fix="Leave the option out, and a free port is taken.",
+            fix="Leave the option out to use a free port.",
             code="PortTaken",
             exit_code=USAGE,
         ) from None

@@ -66,10 +66,10 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
             )
         if not equals and name in _OF_A_PERSON:
             raise CmError(
-                f"{name} of this shell is yours, and no module gets it",
+                f"{name} is your own credential, and cm gives it to no module",
                 where=where,
-                fix="--remote NAME reads data of the real Foundry for the module. A value that is not "
-                f"yours: {name}=VALUE.",
+                fix="To read data of the real Foundry, use --remote NAME. To pass another value, "
+                "write {name}=VALUE.",
                 exit_code=USAGE,
             )
         if not equals and name not in os.environ:

@@ -253,7 +253,7 @@ class Replica:
             raise CmError(
                 f"The module cannot be started: {self._launch.command[0]}: {error.strerror}",
                 where=str(self._folder),
-                fix="Give the command that runs it after two dashes, such as: -- python src/app.py",
+                fix="Give the command after two dashes, such as: -- python src/app.py",
                 code="ModuleNotStarted",
             ) from None
         self._guard.session(self._process.pid)

@@ -29,7 +29,7 @@ def unpack(answer: bytes) -> bytes:
     if answer[:1] == GOOD:
         return answer[1:]
     if answer[:1] != BAD:
-        raise CmError("A large value could not be checked: the process that does so was ended")
+        raise CmError("A large value could not be checked: the process that checks it was killed")
     raise CmError(**json.loads(answer[1:]))
 
 

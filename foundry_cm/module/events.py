@@ -31,7 +31,7 @@ def write_event(event: Any) -> bytes:
         return json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise CmError(
-            f"{half_pair(event)} holds half of a surrogate pair, which is no text",
+            f"{half_pair(event)} holds half of a surrogate pair, which is not text",
             code="InvalidEvent",
             exit_code=USAGE,
         ) from None

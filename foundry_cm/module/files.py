@@ -95,7 +95,7 @@ def _link(path: Path, folder: Path, why: str) -> CmError:
     return CmError(
         f"{shown} is a link: {why}",
         where=str(path),
-        fix=f"Put what you mean into {shown} itself.",
+        fix=f"Put the content into {shown} itself.",
         code="Link",
         exit_code=USAGE,
     )

@@ -309,7 +309,7 @@ def _documents(text: str) -> list[Any]:
 def _too_deep() -> CmError:
     return CmError(
         f"The result is nested more than {DEEPEST} deep",
-        fix="Return lists and records that lie side by side.",
+        fix="Return flatter lists and records.",
         code="InvalidResult",
     )
 

@@ -62,7 +62,7 @@ def read_resources(folder: Path) -> Declared:
         raise CmError(
             f"There is no {FILE.as_posix()}: this is not a pipeline module",
             where=str(folder),
-            fix=f"A pipeline names its inputs and outputs there: {_example(folder)}. The kinds are "
+            fix=f"A pipeline lists its inputs and outputs there: {_example(folder)}. The kinds are "
             f"{', '.join(get_args(Kind))}. A module that answers calls is run by: cm serve",
             code="NoPipeline",
             exit_code=USAGE,

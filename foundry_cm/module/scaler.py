@@ -111,7 +111,8 @@ class Rules:
         _check_bounds(self.minimum, self.maximum)
         if not 0 <= self.down_threshold <= self.up_threshold <= 1:
             raise CmError(
-                "The thresholds are between 0 and 1, and that for scaling down is not the higher one",
+                "The thresholds are between 0 and 1, and that for scaling down is not the higher "
+                "one",
                 exit_code=USAGE,
             )
         if self.up_seconds > self.down_seconds:
@@ -263,9 +264,9 @@ def _days(text: str) -> frozenset[int]:
 
 def _check_bounds(minimum: int, maximum: int) -> None:
     if maximum < 1:
-        raise CmError("The most replicas are at least 1", exit_code=USAGE)
+        raise CmError("The maximum of replicas is at least 1", exit_code=USAGE)
     if not 0 <= minimum <= maximum:
         raise CmError(
-            f"The least number of replicas, {minimum}, is not between 0 and the most, {maximum}",
+            f"The minimum of replicas, {minimum}, is not between 0 and the maximum, {maximum}",
             exit_code=USAGE,
         )

@@ -47,7 +47,7 @@ def platform_errors(what: str) -> Iterator[None]:
         ) from None
     except (PermissionDeniedError, UnauthorizedError):
         raise WeightsError(
-            f"{what} may not be read",
+            f"{what} cannot be read with these permissions",
             "give the module's service user (or yourself, on a laptop) a role on its project",
         ) from None
     except ValueError:

@@ -204,9 +204,9 @@ def fetch(file: WeightFile, origin: Origin, folder: Path, report: Callable[[int]
     if digest != file.sha256:
         part.unlink()
         raise WeightsError(
-            f"{file.path} from {origin.base} has SHA-256 {digest} where weights.lock says "
+            f"{file.path} from {origin.base} has SHA-256 {digest}, but weights.lock has "
             f"{file.sha256}",
-            "if the change is meant, run `cm weights pull --update`",
+            "if the change is intended, run `cm weights pull --update`",
             "weights.lock",
         )
     part.replace(done)
@@ -260,7 +260,7 @@ class _Arrival:
         if body.size not in (None, file.size):
             raise WeightsError(
                 f"{file.path} from {self.origin.base} has {body.size} bytes, not {file.size}",
-                "if the change is meant, run `cm weights pull --update`",
+                "if the change is intended, run `cm weights pull --update`",
             )
         if body.start == 0:
             self._drop()

@@ -73,9 +73,9 @@ def _target(request: Request, to: Path | None) -> Path:
     if to is None:
         if not isinstance(request.wanted, LocalFolder):
             raise CmError(
-                "The origin of the weights is no folder, so the model needs a place",
+                "The origin of the weights is not a folder, so the exported model needs one",
                 where=str(request.place),
-                fix="Name a folder that is not there yet: cm weights export --to ../models/NAME",
+                fix="Give a folder that does not exist yet: cm weights export --to ../models/NAME",
                 exit_code=USAGE,
             )
         origin = FolderOrigin(request.wanted.folder, request.folder)
@@ -89,8 +89,8 @@ def _target(request: Request, to: Path | None) -> Path:
         return origin.folder
     if to.exists():
         raise CmError(
-            f"{to} is there already",
-            fix="Name a folder that is not there yet, or remove that one.",
+            f"{to} already exists",
+            fix="Give a folder that does not exist yet, or remove that one.",
             exit_code=USAGE,
         )
     return to.resolve()

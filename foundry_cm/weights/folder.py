@@ -72,7 +72,7 @@ class ModelFolder:
         for path in files_below(self.path):
             if path not in made and path not in wanted:
                 raise WeightsError(
-                    f"models/{path} is none of the files that `cm weights pull` fetches",
+                    f"models/{path} is not a file that `cm weights pull` downloads",
                     "move it elsewhere: it could be loaded in place of one that is",
                     str(self.path / path),
                 )
@@ -88,7 +88,7 @@ class ModelFolder:
             target = self.path / file.path
             if target.exists() and file.path not in made and not _is(file, target):
                 raise WeightsError(
-                    f"models/{file.path} is there already, and not from `cm weights pull`",
+                    f"models/{file.path} already exists, and is not from `cm weights pull`",
                     "move it elsewhere",
                     str(self.path / file.path),
                 )
@@ -108,7 +108,7 @@ class ModelFolder:
         target = self.path.resolve()
         if not target.is_dir():
             raise WeightsError(
-                f"{self.path} is a link, and {target} is no folder",
+                f"{self.path} is a link, and {target} is not a folder",
                 "make that folder first",
                 str(self.path),
             )

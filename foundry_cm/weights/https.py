@@ -61,9 +61,7 @@ class HttpsOrigin:
     def __init__(self, base: str, session: requests.Session | None = None) -> None:
         """Take files from below `base`; credentials and proxies, if any, are the session's."""
         if problem := url_problem(base):
-            raise WeightsError(
-                f"the address of the weights {problem}", "weights travel over https only"
-            )
+            raise WeightsError(f"the address of the weights {problem}", "use an https address")
         self.base = base.rstrip("/") + "/"
         self.session = session or Session()
 
@@ -113,7 +111,7 @@ def answer(
         if response.is_redirect and urlsplit(target).scheme != "https":
             raise WeightsError(
                 f"{urlsplit(response.url).hostname} redirects to an address that is not https",
-                "weights travel over https only: choose another origin",
+                "choose an origin that uses https",
             )
 
     hooks = {"response": [*session.hooks.get("response", ()), refuse_plain_http]}
@@ -182,13 +180,13 @@ def _raise_for_kind(response: requests.Response, url: str) -> None:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise WeightsError(
-            f"{url} comes compressed ({encoding}), though it was asked for as it is",
-            "let its server send it as it is, or choose another origin",
+            f"{url} is sent compressed ({encoding}), though it was requested uncompressed",
+            "configure its server to send it uncompressed, or choose another origin",
         )
     kind = response.headers.get("Content-Type", "").lower()
     if "html" in kind and not url.endswith((".html", ".htm")):
         raise WeightsError(
-            f"{url} is a web page and not the file",
+            f"{url} is a web page, not the file",
             "open the address in a browser: it may ask to log in",
         )
 

@@ -38,7 +38,7 @@ def hub_session(url: str) -> Session:
         return session
     if not token.isascii() or not token.isprintable() or " " in token:
         raise WeightsError(
-            "HF_TOKEN is no token", "set it again, as the hub shows it", "environment"
+            "HF_TOKEN is not a token", "set it again, as the hub shows it", "environment"
         )
 
     def with_token(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -132,7 +132,7 @@ def _ask_the_hub(url: str, wanted: HuggingFace) -> _Repository:
             found = None
     if found is None or not re.fullmatch("[0-9a-f]{40}", found.sha):
         raise WeightsError(
-            f"{hub_endpoint()} does not answer as a hub does", "correct HF_ENDPOINT", "environment"
+            f"{hub_endpoint()} does not answer like a hub", "correct HF_ENDPOINT", "environment"
         )
     return found
 
@@ -278,7 +278,7 @@ def _onnx(paths: Iterable[str], place: Place, origin: str) -> list[str]:
         raise CmError(
             f"{origin} has no model in ONNX",
             where=str(place),
-            fix="Make one of its safetensors on this machine: cm weights export",
+            fix="Convert its safetensors on this machine: cm weights export",
             code="NoOnnx",
         )
     if len(models) > 1 and not usual:

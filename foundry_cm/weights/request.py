@@ -121,7 +121,7 @@ class Request:
         table = project.settings.weights
         if not table:
             raise CmError(
-                "This module asks for no weights",
+                "This module declares no weights",
                 where=f"{place.file}, [{'.'.join(place.keys)}]",
                 fix="Add that table, with strategy, origin, repo (or url) and revision.",
                 code="NoWeights",

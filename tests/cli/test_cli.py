@@ -220,7 +220,7 @@ def test_running_server_answers_calls_and_is_forgotten_when_it_ends(module: Path
         ("[" * 100_000 + "]" * 100_000, "The event is not JSON: it is nested too deeply"),
         (
             '{"text": "a", "tags": ["\\ud83d"]}',
-            "event.tags[0] holds half of a surrogate pair, which is no text",
+            "event.tags[0] holds half of a surrogate pair, which is not text",
         ),
     ],
     ids=["deep", "half a surrogate pair"],
@@ -263,7 +263,7 @@ def test_note_of_a_server_that_was_killed_is_ignored(module: Path, pid: int) -> 
 def test_second_server_says_that_there_is_one_and_leaves_its_note(module: Path) -> None:
     with serving(module) as first:
         with serving(module) as second:
-            second.wait_for("cm serve runs here already, at http://127.0.0.1:")
+            second.wait_for("Another cm serve already runs in this folder, at http://127.0.0.1:")
         assert "started" not in cm(module, "call", "search").stderr
         assert "call search answered in" in first.output
 

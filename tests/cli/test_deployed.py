@@ -76,10 +76,10 @@ def test_the_deployed_function_is_called_once_somebody_agrees(
     asked = f"com.acme.computemodules.Price on {real.local.platform}"
     done = cm(module, "call", "price", "--deployed", stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"error: Nobody can be asked whether to call {asked}" in done.stderr
+    assert f"error: There is no terminal to confirm the call of {asked}" in done.stderr
     done = cm(module, "call", "price", "--deployed", "--yes")
     assert json.loads(done.stdout) == {"id": 9007199254740993, "total": 0.75, "seen": False}
-    assert f"This calls {asked}: the deployed function, which may write there" in done.stderr
+    assert f"This calls {asked}, which may write there" in done.stderr
     assert CANARY not in done.stdout + done.stderr
     # At a terminal it asks, and no is no.
     with closing(
@@ -102,7 +102,7 @@ def test_what_goes_wrong_there_is_told_without_the_token(
     assert "failed in Foundry: QueryRuntimeError: ValueError: an empty parcel" in done.stderr
     done = cm(module, "call", "prise", "--deployed", "--yes", "--json", "{}")
     assert done.returncode == 2
-    assert f'{real.local.platform} has no query "prise", or you may not see it' in done.stderr
+    assert f'{real.local.platform} has no query "prise", or you have no access to it' in done.stderr
     told = done.stdout + done.stderr
     for name, value, code, text in (
         ("FOUNDRY_TOKEN", "canary-wrong", 1, "refuses the token"),
@@ -139,7 +139,8 @@ def test_verify_compares_the_module_with_what_is_deployed(tmp_path: Path) -> Non
     told = json.loads(done.stdout)
     assert told["schema"] == [
         "deployed: price: parameter id is integer here, and long deployed",
-        "deployed: price: the output has the fields id, note, seen, total here, and id, seen, total deployed",
+        "deployed: price: the output has the fields id, note, seen, total here, and id, seen, "
+        "total deployed",
     ]
     empty, full = told["events"]
     assert [text.split(":")[0] for text in empty["differences"]] == ["module", "deployed"]

@@ -204,10 +204,11 @@ def test_a_build_is_told_of_a_lock_that_its_dockerfile_would_install(module: Pat
         (
             "--index-url https://me:secret@acme.com/simple",
             "requirements.txt:2",
-            "An address has a credential in it, for everyone who reads this repository",
+            "An address contains a credential that everyone with access to this repository can "
+            "read",
         ),
-        ("-r ../other.txt", "requirements.txt:2", "../other.txt is no file of this module"),
-        ("-c absent.txt", "requirements.txt:2", "absent.txt is no file of this module"),
+        ("-r ../other.txt", "requirements.txt:2", "../other.txt is not a file of this module"),
+        ("-c absent.txt", "requirements.txt:2", "absent.txt is not a file of this module"),
         # uv would run its code, to ask what it needs.
         ("./evil", "requirements.txt:2", f"./evil {NO_HASH}"),
         ("-e ./evil", "requirements.txt:2", f"./evil {NO_HASH}"),

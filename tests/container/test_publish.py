@@ -97,9 +97,7 @@ def test_changes_beside_the_module_do_not_count(module: Path) -> None:
 def test_a_module_without_a_commit_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CmError) as failure:
         tag_from_git(tmp_path)
-    assert (
-        failure.value.what == "the module is in no git commit, which the image's tag is made from"
-    )
+    assert failure.value.what == "there is no git commit to make the image's tag from"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ def test_a_host_of_another_domain_needs_its_registry(module: Path) -> None:
     with pytest.raises(CmError) as failure:
         registry_host("foundry.acme.example")
     assert failure.value.what == (
-        'the registry of "foundry.acme.example" cannot be told from its name'
+        'the registry of "foundry.acme.example" cannot be derived from its name'
     )
 
 
@@ -146,7 +144,7 @@ def test_the_preflight_names_every_missing_piece(
         "REPOSITORY is no Artifacts repository: my-repo",
         "TOKEN is not set",
     ]
-    with pytest.raises(CmError, match="4 things are missing to publish") as failure:
+    with pytest.raises(CmError, match="4 things are missing before you can publish") as failure:
         ready(plan, missing)
     assert "export TOKEN=..." in (failure.value.details or "")
 
@@ -157,18 +155,20 @@ def test_the_preflight_names_every_missing_piece(
         (
             "",
             "acme.palantirfoundry.com",
-            "only pyproject.toml names acme-container-registry.palantirfoundry.com, and TOKEN would go there",
+            "only pyproject.toml names acme-container-registry.palantirfoundry.com, and TOKEN "
+            "would go there",
         ),
         (
             "acme.palantirfoundry.com",
             "thief.palantirfoundry.com",
-            "pyproject.toml is for thief-container-registry.palantirfoundry.com, and FOUNDRY_HOSTNAME for "
+            "pyproject.toml is for thief-container-registry.palantirfoundry.com, and "
+            "FOUNDRY_HOSTNAME for "
             "acme-container-registry.palantirfoundry.com",
         ),
         (
             "",
             "acme.palantirfoundry.evil.com",
-            'the registry of "acme.palantirfoundry.evil.com" cannot be told from its name',
+            'the registry of "acme.palantirfoundry.evil.com" cannot be derived from its name',
         ),
     ],
 )
@@ -195,7 +195,7 @@ def test_an_image_name_that_engines_would_take_for_an_option_is_refused(
 ) -> None:
     (module / "pyproject.toml").write_text(f'[tool.foundry-cm]\nimage = "{name}"\n')
     _, missing = preflight(Request(module, tag="1.0"))
-    assert f'"{name}" is no image name' in [error.what for error in missing]
+    assert f'"{name}" is not a valid image name' in [error.what for error in missing]
     with pytest.raises(CmError, match="is no image"):
         check_ref(name)
 

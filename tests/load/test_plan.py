@@ -269,10 +269,10 @@ def test_json_has_each_plan_and_a_target_that_nothing_keeps_ends_with_1(module: 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--calls", "9", "--target-p95", "1s"], "Nothing tells how long a call takes"),
-        ([*TYPED, "--target-p95", "1s"], "The load is not told"),
-        ([*TYPED, "--calls", "9"], "There is no latency to plan for"),
-        (["--service", "1s", "--calls", "9"], "A typed service time needs a cold start beside it"),
+        (["--calls", "9", "--target-p95", "1s"], "The duration of a call is missing"),
+        ([*TYPED, "--target-p95", "1s"], "The load is missing"),
+        ([*TYPED, "--calls", "9"], "The latency target is missing"),
+        (["--service", "1s", "--calls", "9"], "--service needs --cold-start as well"),
         ([*TYPED, "--calls", "9", "--hours", "always"], '--hours "always" cannot be read'),
         (
             [*TYPED, "--calls", "0.005", "--target-p95", "1s"],

@@ -86,7 +86,7 @@ def test_dataset_without_a_role_on_it_is_said_to_be_closed(
     ask(module)
     with pytest.raises(CmError) as refused:
         pull(Project.read(module.folder), silent)
-    assert refused.value.what == f"branch master of {DATASET} may not be read"
+    assert refused.value.what == f"branch master of {DATASET} cannot be read with these permissions"
 
 
 def test_pull_without_a_token_says_how_to_give_one(

@@ -160,7 +160,7 @@ def test_the_files_for_onnx_come_from_the_repository(
     with pytest.raises(CmError) as refused:
         pull_into(module, update=True)
     assert refused.value.what == "acme/onnx has no model in ONNX"
-    assert refused.value.fix == "Make one of its safetensors on this machine: cm weights export"
+    assert refused.value.fix == "Convert its safetensors on this machine: cm weights export"
 
 
 def export(module: Module, *words: str) -> subprocess.CompletedProcess[str]:
@@ -208,7 +208,10 @@ def test_an_export_gives_the_same_vectors_and_is_locked(small_model: Path, tmp_p
     module.ask(strategy="baked", engine="onnx", origin="huggingface", repo="a/b", revision="main")
     nowhere = export(module)
     assert nowhere.returncode == 2
-    assert "The origin of the weights is no folder, so the model needs a place" in nowhere.stderr
+    assert (
+        "The origin of the weights is not a folder, so the exported model needs one"
+        in nowhere.stderr
+    )
     there = export(module, "--to", "../small")
     assert there.returncode == 2
-    assert "../small is there already" in there.stderr
+    assert "../small already exists" in there.stderr

@@ -113,8 +113,8 @@ def test_a_server_that_asks_to_wait_is_given_the_time(
     [
         (
             corrupted,
-            "model.safetensors from {url} has SHA-256 {wrong} where weights.lock says {right}; "
-            "if the change is meant, run `cm weights pull --update`",
+            "model.safetensors from {url} has SHA-256 {wrong} , but weights.lock has {right}; "
+            "if the change is intended, run `cm weights pull --update`",
         ),
         (
             truncated(1_000),

@@ -82,7 +82,7 @@ def test_a_repository_is_read_as_the_real_client_reads_it(hub: Hub, tmp_path: Pa
 
 def test_what_is_no_hub_is_said(hub: Hub, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_model", lambda *_: Response("[]"))
-    nothing_locked(module, f"{hub.url} does not answer as a hub does")
+    nothing_locked(module, f"{hub.url} does not answer like a hub")
 
 
 def test_a_small_file_is_held_to_the_hash_that_the_hub_states(hub: Hub, module: Module) -> None:
@@ -172,11 +172,11 @@ def test_a_replica_takes_no_part_that_begins_elsewhere(hub: Hub, tmp_path: Path)
     [
         (
             replies(200, gzip.compress(b"{}"), Content_Encoding="gzip"),
-            " comes compressed (gzip), though it was asked for as it is",
+            " is sent compressed (gzip), though it was requested uncompressed",
         ),
         (
             replies(200, b"<form>", Content_Type="text/html; charset=utf-8"),
-            " is a web page and not the file",
+            " is a web page, not the file",
         ),
     ],
 )

@@ -154,7 +154,8 @@ def test_models_that_lead_to_other_files_are_refused(
 ) -> None:
     (module.folder / "models").symlink_to(outside)
     assert refusal(module) == (
-        f"{module.folder / 'models'} is a link to {outside}, which holds other files than pulled weights"
+        f"{module.folder / 'models'} is a link to {outside}, which holds other files than pulled "
+        f"weights"
     )
     assert untouched(outside)
 
@@ -179,9 +180,7 @@ def test_a_persons_own_file_in_models_is_never_removed(hub: Hub, module: Module)
     notes = module.folder / "models/notes.txt"
     notes.write_text("mine")
     module.ask(origin="huggingface", repo=REPO, revision=COMMIT, files=["config.json"])
-    assert refusal(module) == (
-        "models/notes.txt is none of the files that `cm weights pull` fetches"
-    )
+    assert refusal(module) == ("models/notes.txt is not a file that `cm weights pull` downloads")
     assert notes.read_text() == "mine"
     assert module.files() == {*FILES, "notes.txt"}
 
@@ -191,7 +190,7 @@ def test_a_persons_own_weights_are_never_replaced(hub: Hub, module: Module) -> N
     mine = module.folder / "models" / SAFETENSORS
     mine.write_bytes(b"tuned for weeks")
     assert refusal(module) == (
-        f"models/{SAFETENSORS} is there already, and not from `cm weights pull`"
+        f"models/{SAFETENSORS} already exists, and not from `cm weights pull`"
     )
     assert mine.read_bytes() == b"tuned for weeks"
 

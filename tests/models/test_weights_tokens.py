@@ -92,7 +92,7 @@ def test_what_is_no_token_is_refused_and_not_shown(
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(CmError) as refused:
         pull_into(module)
-    assert refused.value.what == "HF_TOKEN is no token"
+    assert refused.value.what == "HF_TOKEN is not a token"
     assert TOKEN not in str(vars(refused.value))
     assert hub.requests == []
 

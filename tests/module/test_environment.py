@@ -38,8 +38,11 @@ def test_variable_is_passed_on_by_name_or_with_its_value(monkeypatch: pytest.Mon
     for wrong, reason in [
         ("NOT_HERE", "The variable NOT_HERE is not set here"),
         ("a b=c", '"a b=c" is not a variable'),
-        ("FOUNDRY_TOKEN", "FOUNDRY_TOKEN of this shell is yours, and no module gets it"),
-        ("FOUNDRY_HOSTNAME", "FOUNDRY_HOSTNAME of this shell is yours, and no module gets it"),
+        ("FOUNDRY_TOKEN", "FOUNDRY_TOKEN is your own credential, and cm gives it to no module"),
+        (
+            "FOUNDRY_HOSTNAME",
+            "FOUNDRY_HOSTNAME is your own credential, and cm gives it to no module",
+        ),
     ]:
         with pytest.raises(CmError, match=reason) as refused:
             passed_on([wrong])

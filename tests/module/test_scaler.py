@@ -118,7 +118,7 @@ def test_a_schedule_that_cannot_be_read_is_refused(text: str, reason: str) -> No
 
 
 def test_rules_that_foundry_would_refuse_are_refused() -> None:
-    with pytest.raises(CmError, match="3, is not between 0 and the most, 2"):
+    with pytest.raises(CmError, match="3, is not between 0 and the maximum, 2"):
         Rules(minimum=3, maximum=2)
     with pytest.raises(CmError, match="for scaling down is not the higher one"):
         Rules(up_threshold=0.5)

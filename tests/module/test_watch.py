@@ -88,6 +88,6 @@ def test_a_watch_that_the_system_ends_is_told(
     monkeypatch.setattr(watch, "awatch", refused)
     asyncio.run(watched())
     assert (
-        "A change restarts nothing any more: no more files may be open. Start it again for that"
+        "cm no longer sees changes: no more files may be open. Restart it to reload again"
         in capsys.readouterr().err
     )

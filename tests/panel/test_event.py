@@ -144,7 +144,7 @@ def test_an_event_is_saved_in_events_and_nowhere_else(page: Page, server: Server
     page.get_by_role("button", name="Save as event").click()
     page.get_by_label("Name of the file in events/").fill("wait.json")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("events/wait.json is there already")
+    expect(page.get_by_role("alert")).to_contain_text("events/wait.json already exists")
     assert json.loads(saved.read_text()) == {"seconds": 0.25}
     page.get_by_role("button", name="Replace it").click()
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -41,7 +41,7 @@ def test_it_runs_until_idle_and_says_what_moved_where(folder: Path) -> None:
     (folder / "data/input/sample.jsonl").unlink()
     again = cm_run(folder, "--fault", "kill@mid-upload")
     assert again.returncode == 0
-    assert "Nothing new in data/: nothing was written." in again.stderr
+    assert "There was nothing new in data/, so nothing was written." in again.stderr
     assert "There is no file in data/input/." in again.stderr
     assert "fault kill@mid-upload never struck: no call came to that point" in again.stderr
     assert "next: cm run --fresh" in again.stderr
@@ -110,7 +110,7 @@ def test_follow_takes_in_what_is_added_and_starts_changed_code_until_it_is_stopp
     try:
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 1)
         app.write_text("raise ValueError('mended soon')\n" + good)
-        wait(lambda: "It starts again at the next change of its code." in log.read_text())
+        wait(lambda: "cm restarts it when its code changes." in log.read_text())
         app.write_text(good.replace(".upper()", ".lower()"))
         (folder / "data/input/later.csv").write_text("id,text\n9,LATER\n")
         wait(lambda: len(list(checkpoints.rglob("*.csv"))) == 2)

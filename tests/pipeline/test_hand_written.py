@@ -142,7 +142,7 @@ def test_a_folder_without_resources_hears_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(CmError) as missing:
         read_resources(tmp_path)
     assert missing.value.fix == (
-        'A pipeline names its inputs and outputs there: {"inputs": {"readings": "dataset"}, '
+        'A pipeline lists its inputs and outputs there: {"inputs": {"readings": "dataset"}, '
         '"outputs": {"results": "dataset"}}. The kinds are dataset, stream, media_set. '
         "A module that answers calls is run by: cm serve"
     )

@@ -90,7 +90,8 @@ def refusal(root: Path, *, keep: bool = False) -> CmError:
         ),
         (
             TYPES + HIRE % 'create = "Person", delete = "x"',
-            "An edit has one of create, modify, delete, link, unlink, and this one has create and delete",
+            "An edit has one of create, modify, delete, link, unlink, and this one has create and "
+            "delete",
             None,
             None,
         ),
@@ -235,5 +236,5 @@ def test_edits_that_no_run_has_written(tmp_path: Path, line: str) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(line + "\n")
     error = refusal(tmp_path, keep=True)
-    assert error.what == "outputs/ontology/edits.jsonl is not what cm has written for this schema"
-    assert error.fix == "Begin again with: cm run --fresh"
+    assert error.what == "outputs/ontology/edits.jsonl does not fit this schema"
+    assert error.fix == "Start again with: cm run --fresh"

@@ -201,7 +201,7 @@ def test_a_pipeline_reads_an_input_of_the_real_foundry(real: LocalPlatform, tmp_
     assert said in done.stderr and "leaked []" in done.stderr
     assert CANARY not in done.stdout + done.stderr
     done = cm(tmp_path, "run", "--remote", "copies=" + ORDERS, *command)
-    assert (done.returncode, '"copies" is no input of this module' in done.stderr) == (2, True)
+    assert (done.returncode, '"copies" is not an input of this module' in done.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("shell")
@@ -257,7 +257,7 @@ def test_a_name_without_a_rid_and_what_is_none_are_refused() -> None:
         "photos": PHOTOS,
     }
     for asked, what in (
-        ("order", 'Nothing says which dataset, media set or object type "order" is in Foundry'),
+        ("order", 'cm does not know the RID of "order" is in Foundry'),
         ("a=../secret", '"../secret" is not the RID of a dataset, a media set or an Ontology'),
     ):
         with pytest.raises(CmError) as error:

@@ -163,10 +163,10 @@ def test_what_is_recorded_is_answered_again_and_holds_no_secret(
         with pytest.raises(CallFailed) as failure:
             ask(foundry, "GET", "/parts/8")
         assert failure.value.__notes__[-1] == (
-            "The Source PartsApi has no answer to GET /parts/8\nanswers/parts\n"
+            "The Source PartsApi has no answer for GET /parts/8\nanswers/parts\n"
             'Nearest is "GET /parts/7".'
         )
-        with pytest.raises(CallFailed, match="has no answer to GET /orders"):
+        with pytest.raises(CallFailed, match="has no answer for GET /orders"):
             ask(foundry, "swallow", "/orders")
     assert len(service.log) == asked_before
     hidden = [{**one, "login": "REDACTED", "access_token": "REDACTED"} for one in real]

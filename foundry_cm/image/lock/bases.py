@@ -48,9 +48,11 @@ def pinned(dockerfile: str, digest_of: Callable[[Base], str]) -> str:
     for base in bases(dockerfile):
         if "$" in base.name:
             raise CmError(
-                f"The base image {base.name} has a variable in its name, so no digest can stand for it",
+                f"The base image {base.name} has a variable in its name, so cm cannot pin its "
+                f"digest",
                 where=f"Dockerfile:{base.line}",
-                fix="Write the image in its place, or lock without it: cm lock --no-base",
+                fix="Write the image name without a variable, or leave it unpinned: cm lock "
+                "--no-base",
                 code="BaseImage",
             )
         if base.digest is None:

@@ -111,7 +111,7 @@ def _inputs(
     python = project.settings.python or python_of(dockerfile)
     if python is None:
         raise CmError(
-            "The Python of the image cannot be told from its base image",
+            "cm cannot tell the image's Python version from its base image",
             where=str(project.folder / DOCKERFILE),
             fix='Set it in pyproject.toml: [tool.foundry-cm] python = "3.13"',
             code="Python",
@@ -132,7 +132,7 @@ def _lock_text(inputs: Mapping[str, str], requirements: Requirements, body: str)
     text = "\n".join([*head, "", *requirements.sources(), body.strip(), ""])
     if credential(body):
         raise CmError(
-            "uv's answer has a credential in it, so no lock was written",
+            "uv's result contains a credential, so cm wrote no lock",
             where=MAIN,
             fix="Take the package from an index, whose login is in pip.conf.",
             code="Credential",

@@ -130,9 +130,9 @@ def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:
             included = (path.parent / value).resolve()
             if not included.is_file() or not included.is_relative_to(folder.resolve()):
                 raise CmError(
-                    f"{value} is no file of this module",
+                    f"{value} is not a file of this module",
                     where=line.where,
-                    fix="Name a file beside this one: the image is built from this folder alone.",
+                    fix="Use a file in this folder: the image is built from it alone.",
                     code="Requirements",
                     exit_code=USAGE,
                 )
@@ -144,7 +144,8 @@ def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:
 def _check_no_credential(line: Line) -> None:
     if credential(line.text):
         raise CmError(
-            "An address has a credential in it, for everyone who reads this repository",
+            "An address contains a credential that everyone with access to this repository can "
+            "read",
             where=line.where,
             fix="Revoke it. Then write ${VARIABLE} in its place, or put the index into pip.conf.",
             code="Credential",

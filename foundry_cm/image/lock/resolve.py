@@ -80,7 +80,8 @@ def _compile(folder: Path, python: str, output: Path, given: list[str]) -> None:
         raise CmError(
             f"No versions fit the requirements, for Python {python} on linux/amd64",
             where=str(folder / MAIN),
-            fix="What uv says is below. It asks the indexes of pip.conf, of uv and of these files.",
+            fix="uv's message is below. It uses the indexes of pip.conf, of uv's settings and of "
+            "these files.",
             code="Unresolved",
             details=hidden(done.stderr.strip()) or None,
         )
@@ -156,6 +157,7 @@ def _no_hash(package: str, where: str) -> CmError:
     return CmError(
         f"{hidden(package)} cannot be locked: only files on an index have a hash",
         where=where,
-        fix="Take it from an index, or as the address of a wheel. pip refuses the others beside hashes.",
+        fix="Take it from an index, or give the address of a wheel. With hashes, pip refuses "
+        "everything else.",
         code="NoHash",
     )

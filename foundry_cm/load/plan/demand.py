@@ -62,7 +62,7 @@ class Demand:
             f"The load comes to {self.calls:.2g} calls in all: too few for a p95",
             fix=f"Simulate {days} days: --days {days}"
             if days <= MOST_DAYS
-            else "Plan for more calls: for so few, a replica that is always there is the only question",
+            else "Plan for more calls",
             exit_code=USAGE,
         )
 
@@ -84,7 +84,7 @@ def office(calls: float, hours: Override, outside: float, days: int) -> Demand:
     rates = tuple(calls if hours.active(time) else outside for time in times)
     if calls not in rates:
         raise CmError(
-            "None of the hours lie in the days that are simulated, from Monday on",
+            "The simulated days, from Monday on, contain none of these hours",
             fix="Simulate a week: --days 7",
             exit_code=USAGE,
         )

@@ -95,7 +95,7 @@ class Declared:
         if self.schemas is None:
             raise CmError(
                 "The module declares no functions: it asked for work and posted no schema",
-                fix="With the Python SDK, @function posts one; with the TypeScript SDK, what stands in "
+                fix="With the Python SDK, @function posts one; with the TypeScript SDK, what is in "
                 "`definitions`.",
                 code="NoSchema",
             )

@@ -65,7 +65,8 @@ def _unsendable(
     if match := _NAMED.search(what):
         return what, f"Return plain Python values: make one of each {match['type']} in the result."
     advice = (
-        "Return plain Python values: text, numbers, booleans, None, and lists, dicts and dataclasses of "
+        "Return plain Python values: text, numbers, booleans, None, and lists, dicts and "
+        "dataclasses of "
         "them. Something in the result is none of these, or holds itself."
     )
     if handler and (package := handler.imports("numpy", "torch", "pandas")):
@@ -89,7 +90,8 @@ def not_ready(
     return CmError(
         f"The module did not ask for work within {limit:g} s"
         + ("; it printed last:" if last else " and printed nothing"),
-        fix="No file here imports compute_modules: the last line of the module has to start the SDK, "
+        fix="No file here imports compute_modules: the last line of the module has to start the "
+        "SDK, "
         "start_compute_module()."
         if never
         else None,
@@ -127,7 +129,8 @@ def timed_out(
     if threads:
         plural = "s" if threads > 1 else ""
         fix = (
-            f"The module had {threads} thread{plural} of its own when the SDK forked its pool, and the "
+            f"The module had {threads} thread{plural} of its own when the SDK forked its pool, and "
+            f"the "
             f"workers have none of them: if {name} needs them, as a loaded model does, {pool}"
         )
     return CmError(
@@ -142,9 +145,9 @@ def timed_out(
 def stuck(replica: int, name: str, call: CmError) -> CmError:
     """The failure of a replica that is full of calls which nobody waits for; `call` is the last one's."""
     return CmError(
-        f"Replica {replica} is stuck in {name}: nobody waits for its calls any more",
+        f"Replica {replica} is stuck in {name}: its callers have all given up",
         where=call.where,
-        fix="Let the handler give up in time: Foundry itself may wait for up to 22 hours.",
+        fix="Give the handler a timeout: Foundry may wait for up to 22 hours.",
         details=call.details,
         code="Stuck",
     )

@@ -26,9 +26,9 @@ def platform_of(
     registry = None
     if settings.remote and not settings.application:
         raise CmError(
-            "The module has no application permissions, so it reads nothing on the platform",
+            "The module has no application permissions, so it cannot read the platform",
             where="--remote",
-            fix='Leave it out, or give it the permissions: permissions = "application" in '
+            fix='Leave --remote out, or give the module the permissions: permissions = "application" in '
             "[tool.foundry-cm].",
             exit_code=USAGE,
         )

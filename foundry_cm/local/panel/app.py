@@ -82,7 +82,7 @@ def _live(panel: Panel) -> list[web.RouteDef]:
     async def call(request: web.Request) -> web.StreamResponse:
         found = recorder.history.get(request.match_info["id"])
         if found is None:
-            raise CmError("There is no such call any more", code="NotFound", exit_code=USAGE)
+            raise CmError("This call is no longer there", code="NotFound", exit_code=USAGE)
         return _json({"call": msgspec.to_builtins(found)})
 
     async def clear(_request: web.Request) -> web.StreamResponse:
@@ -145,7 +145,7 @@ def _data(panel: Panel) -> list[web.RouteDef]:
 def _known(panel: Panel) -> Registry:
     registry = panel.registry()
     if registry is None:
-        raise CmError("The module sees no data", code="NotFound", exit_code=USAGE)
+        raise CmError("The module has no access to data", code="NotFound", exit_code=USAGE)
     return registry
 
 

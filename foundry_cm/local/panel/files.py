@@ -61,7 +61,7 @@ def save_event(folder: Path, name: str, text: bytes, *, replace: bool) -> None:
     check_no_link(folder, path)
     if path.exists() and not replace:
         raise CmError(
-            f"events/{name} is there already",
+            f"events/{name} already exists",
             fix="Choose another name, or replace it.",
             code="Exists",
             exit_code=USAGE,
@@ -90,7 +90,7 @@ def image(registry: Registry, rid: str, item: str) -> web.Response:
     path = _location(registry, rid, item)
     kind = _IMAGES.get(path.suffix.lower())
     if kind is None or path.stat().st_size > _LARGEST_IMAGE:
-        raise CmError(f"{path.name} is no image that a page shows", code="NotFound")
+        raise CmError(f"{path.name} is not an image that a browser can show", code="NotFound")
     return web.Response(
         body=path.read_bytes(), content_type=kind, headers={"Cache-Control": "no-cache"}
     )

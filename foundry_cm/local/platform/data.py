@@ -47,7 +47,8 @@ def _check(folder: Path, names: list[str], kinds: Mapping[str, str]) -> None:
             raise CmError(
                 f'"{name}" cannot be the name of a dataset or media set',
                 where=str(folder / "data" / name),
-                fix="Rename the folder: letters, digits, - and _. One that begins with a dot is no data.",
+                fix="Rename the folder: use letters, digits, - and _. Folders that begin with a "
+                "dot are skipped.",
                 code="BadData",
                 exit_code=USAGE,
             )

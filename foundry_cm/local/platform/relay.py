@@ -262,7 +262,7 @@ def check_rid(alias: str, rid: str) -> None:
         raise CmError(
             f'"{rid}" is not the RID of a dataset, a media set or an Ontology',
             where=f"--remote {alias}",
-            fix="Foundry shows it at the resource. It begins with ri.foundry.main.dataset. or "
+            fix="Copy it from the resource in Foundry. It begins with ri.foundry.main.dataset. or "
             "ri.mio.main.media-set. For an object type, give the RID of its Ontology: "
             "ri.ontology.main.ontology.",
             code="Rid",

@@ -21,7 +21,7 @@ def chosen(asked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
         alias, _, rid = each.partition("=")
         if not rid and alias not in known:
             raise CmError(
-                f'Nothing says which dataset, media set or object type "{alias}" is in Foundry',
+                f'cm does not know the RID of "{alias}" in Foundry',
                 where="--remote",
                 fix=f"Give its RID: --remote {alias}=ri.foundry.main.dataset..., or write it into "
                 "pyproject.toml, [tool.foundry-cm.remote]."
@@ -54,7 +54,7 @@ def declared_remote(resources: Sequence[Resource], remote: Mapping[str, str]) ->
     for alias, rid in remote.items():
         if alias not in inputs:
             raise CmError(
-                f'"{alias}" is no input of this module',
+                f'"{alias}" is not an input of this module',
                 where="--remote",
                 fix=near_miss(alias, inputs),
                 exit_code=USAGE,

@@ -157,7 +157,7 @@ def read_state(path: Path, kind: type[State]) -> State | None:
         raise CmError(
             f"{path.parent.name}/{path.name} is not what cm run writes",
             where=str(path),
-            fix=f"Remove {path.parent}: what it stands for is run again.",
+            fix=f"Remove {path.parent}, and cm processes its inputs again.",
             code="State",
             exit_code=USAGE,
         ) from None

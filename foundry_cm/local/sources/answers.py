@@ -186,7 +186,7 @@ def digest(body: bytes) -> str:
 def missing(name: str, answers: Answers, asked: Asked, folder: Path) -> CmError:
     """The error of a request that no file answers."""
     return CmError(
-        f"The Source {name} has no answer to {asked}",
+        f"The Source {name} has no answer for {asked}",
         where=str(
             answers.folder.relative_to(folder)
             if answers.folder.is_relative_to(folder)

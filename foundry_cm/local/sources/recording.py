@@ -41,7 +41,7 @@ def check_folder(module: Path, folder: Path) -> None:
     """Raise the `CmError` of a folder for recordings that lies outside of its module."""
     if not folder.absolute().is_relative_to(module.absolute()) or ".." in folder.parts:
         raise CmError(
-            "Answers are recorded into a folder of the module alone",
+            "Answers can only be recorded into a folder of the module",
             where=str(folder),
             fix='Write, for example: answers = "answers/parts"',
             code="Sources",

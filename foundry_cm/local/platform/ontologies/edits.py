@@ -134,9 +134,9 @@ class Edits:
                 self.count += 1
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CmError(
-                f"{FILE.as_posix()} is not what cm has written for this schema",
+                f"{FILE.as_posix()} does not fit this schema",
                 where=str(path),
-                fix="Begin again with: cm run --fresh",
+                fix="Start again with: cm run --fresh",
                 code=CODE,
                 exit_code=USAGE,
             ) from None
