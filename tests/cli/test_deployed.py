@@ -79,7 +79,7 @@ def test_the_deployed_function_is_called_once_somebody_agrees(
     assert f"error: There is no terminal to confirm the call of {asked}" in done.stderr
     done = cm(module, "call", "price", "--deployed", "--yes")
     assert json.loads(done.stdout) == {"id": 9007199254740993, "total": 0.75, "seen": False}
-    assert f"This calls {asked}, which may write there" in done.stderr
+    assert f"This calls the deployed function {asked}, which may write there" in done.stderr
     assert CANARY not in done.stdout + done.stderr
     # At a terminal it asks, and no is no.
     with closing(
@@ -106,7 +106,7 @@ def test_what_goes_wrong_there_is_told_without_the_token(
     told = done.stdout + done.stderr
     for name, value, code, text in (
         ("FOUNDRY_TOKEN", "canary-wrong", 1, "refuses the token"),
-        ("FOUNDRY_TOKEN", "canary-line\nend", 2, "FOUNDRY_TOKEN has white space"),
+        ("FOUNDRY_TOKEN", "canary-line\nend", 2, "FOUNDRY_TOKEN contains white space"),
         ("FOUNDRY_TOKEN", "", 2, "--deployed needs FOUNDRY_TOKEN, which is not set here"),
         ("FOUNDRY_HOSTNAME", "https://acme.com", 2, "which is no host"),
         ("FOUNDRY_HOSTNAME", "localhost:9", 1, "localhost:9 cannot be reached"),

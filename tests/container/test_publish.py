@@ -156,7 +156,7 @@ def test_the_preflight_names_every_missing_piece(
             "",
             "acme.palantirfoundry.com",
             "only pyproject.toml names acme-container-registry.palantirfoundry.com, and TOKEN "
-            "would go there",
+            "would be sent there",
         ),
         (
             "acme.palantirfoundry.com",
@@ -196,7 +196,7 @@ def test_an_image_name_that_engines_would_take_for_an_option_is_refused(
     (module / "pyproject.toml").write_text(f'[tool.foundry-cm]\nimage = "{name}"\n')
     _, missing = preflight(Request(module, tag="1.0"))
     assert f'"{name}" is not a valid image name' in [error.what for error in missing]
-    with pytest.raises(CmError, match="is no image"):
+    with pytest.raises(CmError, match="is not an image"):
         check_ref(name)
 
 

@@ -197,7 +197,9 @@ def test_a_pipeline_reads_an_input_of_the_real_foundry(real: LocalPlatform, tmp_
     done = cm(tmp_path, "run", "--remote", "orders", *command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "outputs/copies/a.csv").read_bytes() == b"id,name\n1,one\n"
-    said = f"REMOTE   orders is {real.rid('sales')} on {real.host}: real data, read as you."
+    said = (
+        f"REMOTE   orders is {real.rid('sales')} on {real.host}: real data, read with your token."
+    )
     assert said in done.stderr and "leaked []" in done.stderr
     assert CANARY not in done.stdout + done.stderr
     done = cm(tmp_path, "run", "--remote", "copies=" + ORDERS, *command)
@@ -257,7 +259,7 @@ def test_a_name_without_a_rid_and_what_is_none_are_refused() -> None:
         "photos": PHOTOS,
     }
     for asked, what in (
-        ("order", 'cm does not know the RID of "order" is in Foundry'),
+        ("order", 'cm does not know the RID of "order" in Foundry'),
         ("a=../secret", '"../secret" is not the RID of a dataset, a media set or an Ontology'),
     ):
         with pytest.raises(CmError) as error:
