@@ -204,7 +204,7 @@ def _problem(folder: Path, file: WeightFile) -> str | None:
         if not path.is_file():
             return f"{name} is missing"
         if (size := path.stat().st_size) != file.size:
-            return f"{name} has {size} bytes where weights.lock says {file.size}"
+            return f"{name} has {size} bytes, but weights.lock has {file.size}"
         if (digest := sha256_of(path)) != file.sha256:
             return f"{name} has SHA-256 {digest}, but weights.lock has {file.sha256}"
     except OSError as error:

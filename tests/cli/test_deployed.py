@@ -108,7 +108,7 @@ def test_what_goes_wrong_there_is_told_without_the_token(
         ("FOUNDRY_TOKEN", "canary-wrong", 1, "refuses the token"),
         ("FOUNDRY_TOKEN", "canary-line\nend", 2, "FOUNDRY_TOKEN contains white space"),
         ("FOUNDRY_TOKEN", "", 2, "--deployed needs FOUNDRY_TOKEN, which is not set here"),
-        ("FOUNDRY_HOSTNAME", "https://acme.com", 2, "which is no host"),
+        ("FOUNDRY_HOSTNAME", "https://acme.com", 2, "which is not a host"),
         ("FOUNDRY_HOSTNAME", "localhost:9", 1, "localhost:9 cannot be reached"),
         ("REQUESTS_CA_BUNDLE", "", 1, "export REQUESTS_CA_BUNDLE=company-ca.pem"),
         ("REQUESTS_CA_BUNDLE", "none.pem", 2, "names a file that cannot be read as PEM"),

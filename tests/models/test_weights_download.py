@@ -113,7 +113,7 @@ def test_a_server_that_asks_to_wait_is_given_the_time(
     [
         (
             corrupted,
-            "model.safetensors from {url} has SHA-256 {wrong} , but weights.lock has {right}; "
+            "model.safetensors from {url} has SHA-256 {wrong}, but weights.lock has {right}; "
             "if the change is intended, run `cm weights pull --update`",
         ),
         (

@@ -52,7 +52,7 @@ def test_a_folder_gives_what_a_model_needs(module: Module, share: Path, relative
     assert not pull_into(module).relocked
     shutil.rmtree(module.folder / "models")
     (share / "config.json").write_text("[]")
-    with pytest.raises(CmError, match="config.json from .* has SHA-256 .* , but weights.lock has"):
+    with pytest.raises(CmError, match="config.json from .* has SHA-256 .*, but weights.lock has"):
         pull_into(module)
     assert {file.path for file in pulled.lock.files} == {
         "1_Pooling/config.json",

@@ -266,7 +266,7 @@ def test_another_size_than_the_locks_is_said_before_it_is_fetched(hub: Hub, plai
     assert refused.value.what == (
         f"{SAFETENSORS} from {hub.url}/plain/plain/ has 2000000 bytes, not 3000000"
     )
-    assert refused.value.fix == "If the change is meant, run `cm weights pull --update`."
+    assert refused.value.fix == "If the change is intended, run `cm weights pull --update`."
 
 
 def test_more_bytes_than_announced_are_not_taken(hub: Hub, plain: Module) -> None:

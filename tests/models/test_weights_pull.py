@@ -222,7 +222,7 @@ def test_a_request_that_cannot_be_met_says_what_to_change(
         (lambda models: (models / "config.json").unlink(), "models/config.json is missing"),
         (
             lambda models: (models / "config.json").write_text("{}"),
-            "models/config.json has 2 bytes , but weights.lock has 19",
+            "models/config.json has 2 bytes, but weights.lock has 19",
         ),
         (
             lambda models: (models / "config.json").write_text('{"hidden_size": 4}\n'),
@@ -262,7 +262,7 @@ def test_the_command_pulls_and_verifies(hub: Hub, module: Module) -> None:
     (module.folder / "models" / "config.json").write_text("{}")
     refused = cm("verify")
     assert refused.returncode == 1
-    assert "models/config.json has 2 bytes , but weights.lock has 19" in refused.stderr
+    assert "models/config.json has 2 bytes, but weights.lock has 19" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -190,7 +190,7 @@ def test_a_persons_own_weights_are_never_replaced(hub: Hub, module: Module) -> N
     mine = module.folder / "models" / SAFETENSORS
     mine.write_bytes(b"tuned for weeks")
     assert refusal(module) == (
-        f"models/{SAFETENSORS} already exists, and not from `cm weights pull`"
+        f"models/{SAFETENSORS} already exists, and is not from `cm weights pull`"
     )
     assert mine.read_bytes() == b"tuned for weeks"
 
