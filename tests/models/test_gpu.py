@@ -114,7 +114,7 @@ def test_a_card_without_kernels_ends_the_module_with_one_line(
     assert ended.value.code == 1
     assert caplog.messages == [
         "torch 2.14.1+cu130 has no kernels for Some Card (sm_70), only for sm_80, sm_90a, compute_90; "
-        "run on a A100, or change the answer: copier update -d gpu=..."
+        "run on a GPU of type A100, or change the answer: copier update -d gpu=..."
     ]
 
 
@@ -192,7 +192,7 @@ class Driver:
             Driver(7, 0),
             None,
             "onnxruntime 1.31.1 has no kernels for Some Card (sm_70), only for sm_75 and newer; "
-            "run on a L4, or change the answer: copier update -d gpu=...",
+            "run on a GPU of type L4, or change the answer: copier update -d gpu=...",
         ),
     ],
 )
