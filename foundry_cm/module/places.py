@@ -55,24 +55,30 @@ def read_file(file: Path) -> Any:
 
     A key that a JSON object has twice is refused: all but its last value would be lost.
     """
-    form = file.suffix.removeprefix(".").upper()
+    form, fix = file.suffix.removeprefix(".").upper(), None
     try:
         text = file.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            fix = "Save it as UTF-8 without a byte order mark (BOM)."
+            raise ValueError("it begins with a byte order mark")
         if form == "TOML":
             return tomllib.loads(text)
-        return json.loads(text, object_pairs_hook=_each_key_once)
+        return json.loads(text, object_pairs_hook=each_key_once)
     except OSError as error:
         what, line = f"{file.name} cannot be read: {error.strerror}", None
+    except UnicodeDecodeError:
+        what, line, fix = f"{file.name} is not UTF-8 text", None, "Save it as UTF-8."
     except (ValueError, RecursionError) as error:
         what, line = f"{file.name} is not {form}: {error}", _line_of_fault(error)
     where = f"{file}:{line}" if line else str(file)
     # So Python's own reader says it.
-    twice = "Cannot overwrite a value" in what
-    fix = "A key stands there for the second time: keep one of the two lines." if twice else None
+    if "Cannot overwrite a value" in what:
+        fix = "A key stands there for the second time: keep one of the two lines."
     raise CmError(what, where=where, fix=fix, code="Settings", exit_code=USAGE)
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its pairs; raises `ValueError` for a key that is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [key for key, _ in pairs]

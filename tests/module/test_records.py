@@ -70,7 +70,7 @@ def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_text_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_bytes(b"name = '\xff'")
-    with pytest.raises(CmError, match="pyproject.toml is not TOML: 'utf-8' codec"):
+    with pytest.raises(CmError, match="pyproject.toml is not UTF-8 text"):
         Project.read(tmp_path)
 
 

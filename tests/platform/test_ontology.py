@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from foundry_cm.local.platform.errors import ApiError
+from foundry_cm.local.platform.ontologies.aggregations import MOST_GROUPS, aggregate
+from foundry_cm.local.platform.ontologies.schema import ObjectType
+from foundry_cm.local.platform.ontologies.values import ValueType, parse, render
 from tests.platform.ontology import client, ids, refused, write_ontology
 from tests.platforms import running_platform
 
@@ -67,6 +71,11 @@ def test_object_is_written_as_the_api_writes_it(ontologies: Any) -> None:
     }
 
 
+def test_a_decimal_is_written_without_an_exponent() -> None:
+    kind = ValueType("decimal")
+    assert render(kind, parse(kind, "1E+5")) == "100000"
+
+
 def test_select_and_exclude_rid(ontologies: Any) -> None:
     found = ontologies.OntologyObject.get(
         "ontology", "Ticket", "2", select=["status", "due"], exclude_rid=True
@@ -115,6 +124,9 @@ def test_what_is_not_there_is_told_by_the_platforms_names(ontologies: Any) -> No
     refused("LinkTypeNotFound", link, "ontology", "Ticket", "owner")
     refused("PropertiesNotSortable", listed, "ontology", "Ticket", order_by="p.tags")
     refused("InvalidSortOrder", listed, "ontology", "Ticket", order_by="p.id:down")
+    refused("InvalidSortType", listed, "ontology", "Ticket", order_by="q.id")
+    refused("InvalidFields", listed, "ontology", "Ticket", order_by="id")
+    refused("InvalidPageToken", listed, "ontology", "Ticket", page_token="second")
     refused("DuplicateOrderBy", listed, "ontology", "Ticket", order_by="p.id,p.id")
 
 
@@ -143,6 +155,7 @@ def eq(field: str, value: Any) -> dict[str, Any]:
         ({"type": "or", "value": [eq("id", 1), {"type": "not", "value": eq("id", 2)}]}, [1, 3]),
         ({"type": "containsAllTerms", "field": "subject", "value": "FIRE, printer"}, [1]),
         ({"type": "containsAllTerms", "field": "subject", "value": "pap"}, []),
+        ({"type": "containsAllTerms", "field": "subject", "value": "...printer."}, [1]),
         ({"type": "containsAllTerms", "field": "subject", "value": "pritner", "fuzzy": True}, [1]),
         ({"type": "containsAnyTerm", "field": "subject", "value": "toner jam"}, [2, 3]),
         ({"type": "containsAllTermsInOrder", "field": "subject", "value": "on fire"}, [1]),
@@ -185,6 +198,8 @@ def test_search_that_means_nothing_is_refused(ontologies: Any) -> None:
     refused("PropertiesNotFound", search, eq("stauts", "open"))
     told = refused("InvalidPropertyFilterValue", search, eq("due", "tomorrow"))
     assert told["expectedType"] == "LocalDate"
+    refused("InvalidPropertyFilterValue", search, eq("opened", "20260131T120000Z"))
+    refused("InvalidPropertyFilterValue", search, eq("points", "1_5"))
     refused("PropertyFiltersNotSupported", search, eq("tags", "hot"))
     refused("PropertyFiltersNotSupported", search, {"type": "regex", "field": "id", "value": "1"})
     deep = {"type": "not", "value": {"type": "not", "value": eq("id", 1)}}
@@ -227,6 +242,7 @@ def test_aggregate_computes_metrics(ontologies: Any) -> None:
             [(False, 1.0), (None, 1.0), (True, 1.0)],
         ),
         ({"type": "exact", "field": "owner", "maxGroupCount": 1}, [("ann", 2.0)]),
+        ({"type": "exact", "field": "points", "defaultValue": "3"}, [(3.0, 2.0), (1.5, 1.0)]),
         ({"type": "fixedWidth", "field": "points", "fixedWidth": 2}, [(2, 1.0), (0, 1.0)]),
         ({"type": "duration", "field": "due", "value": 1, "unit": "MONTHS"}, [("2026-03-01", 2.0)]),
         (
@@ -293,3 +309,23 @@ def test_object_sets(ontologies: Any) -> None:
     count = [{"type": "count"}]
     assert aggregated(sets.aggregate, object_set=tickets, aggregation=count) == [(2.0,)]
     refused("UnsupportedObjectSet", load, {"type": "union", "objectSets": [every, base]})
+
+
+def test_the_largest_groups_stay_where_there_are_too_many() -> None:
+    """As the client documents `maxGroupCount`: the rest is excluded, and the answer approximate."""
+    kind = ObjectType("T", "id", "id", None, {n: ValueType("integer") for n in ("id", "n", "m")})
+    many = [{"id": n, "n": n, "m": n % 3} for n in range(MOST_GROUPS + 5)]
+    by_id, by_m = {"type": "exact", "field": "n"}, {"type": "exact", "field": "m"}
+    asked: dict[str, Any] = {"aggregation": [{"type": "count"}], "groupBy": [by_id]}
+    found = aggregate(kind, many, asked)
+    assert (len(found["data"]), found["excludedItems"]) == (MOST_GROUPS, 5)
+    assert found["accuracy"] == "APPROXIMATE"
+    with pytest.raises(ApiError, match="AggregationGroupCountExceededLimit"):
+        fixed = {"type": "fixedWidth", "field": "n", "fixedWidth": 1}
+        aggregate(kind, many, asked | {"groupBy": [fixed]})
+    # 0 has the most objects of all, though no pair with it is the largest.
+    few = [{"id": n, "n": n % 4, "m": 0} for n in range(6)]
+    few += [{"id": 10 + n, "n": 9, "m": 1} for n in range(4)]
+    first = by_m | {"maxGroupCount": 1}
+    found = aggregate(kind, few, asked | {"groupBy": [first, by_id]})
+    assert {row["group"]["m"] for row in found["data"]} == {0}

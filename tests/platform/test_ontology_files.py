@@ -14,6 +14,7 @@ from tests.platform.ontology import SCHEMA, write_ontology
 
 HIRE = '[actions.hire]\nparameters = { name = "string", team = "string?" }\nedits = [{ %s }]\n'
 TYPES = SCHEMA.partition("[actions")[0]
+ONE_EACH = "Write one object in each line, and no list around them."
 
 
 def refusal(root: Path, *, keep: bool = False) -> CmError:
@@ -27,6 +28,12 @@ def refusal(root: Path, *, keep: bool = False) -> CmError:
     ("text", "what", "line", "fix"),
     [
         ("[objects]\na = b", "schema.toml is not TOML: ", 2, None),
+        (
+            "\ufeff[objects]",
+            "schema.toml is not TOML: it begins with a byte order mark",
+            None,
+            "Save it as UTF-8 without a byte order mark (BOM).",
+        ),
         ("[object.Ticket]", 'There is no key "object"', 1, 'Did you mean "objects"?'),
         (
             '[objects.Ticket]\nprimary_key = "id"',
@@ -89,6 +96,12 @@ def refusal(root: Path, *, keep: bool = False) -> CmError:
             'Did you mean "name"?',
         ),
         (
+            TYPES + HIRE % 'create = "Person", set = { name = "name" }, values = { name = "x" }',
+            "name is written twice",
+            None,
+            "Keep one of the two.",
+        ),
+        (
             TYPES + HIRE % 'create = "Person", delete = "x"',
             "An edit has one of create, modify, delete, link, unlink, and this one has create and delete",
             None,
@@ -129,12 +142,18 @@ def test_the_schema_of_the_manual_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "what", "fix"),
     [
-        ("{", "That line is no JSON", None),
-        ("[" * 100_000, "That line is no JSON", None),
-        ("[1]", "That line is no JSON object", "Write one object in each line."),
+        (
+            "{",
+            "That line is not JSON: Expecting property name enclosed in double quotes, at character 2",
+            None,
+        ),
+        ("[" * 100_000, "That line is not JSON: it is nested too deeply", None),
+        ('{"id": 4, "id": 5}', 'That line is not JSON: it has the key "id" twice', None),
+        ("[1]", "That line is no JSON object", ONE_EACH),
+        ("]", "That line is not JSON: Expecting value, at character 1", ONE_EACH),
         ('{"id": 4, "stauts": "x"}', 'Ticket has no property "stauts"', 'Did you mean "status"?'),
         ('{"subject": "x"}', "id, the primary key, is missing", 'Write, for example: "id": ...'),
-        ('{"id": 1}', "There is another Ticket with that primary key", None),
+        ('{"id": 1}', "There is another Ticket with that primary key, in line 1", None),
         ('{"id": "4"}', "id has to be a whole number of 32 bits", None),
         ('{"id": 2147483648}', "id has to be a whole number of 32 bits", None),
         ('{"id": 4, "points": NaN}', "points has to be a number", None),
@@ -149,6 +168,7 @@ def test_the_schema_of_the_manual_is_one(tmp_path: Path) -> None:
         ),
         ('{"id": 4, "cost": "1e999"}', 'cost has to be a decimal number, such as "2.50"', None),
         ('{"id": 4, "cost": "1e"}', 'cost has to be a decimal number, such as "2.50"', None),
+        ('{"id": 4, "cost": "1_0"}', 'cost has to be a decimal number, such as "2.50"', None),
         (
             '{"id": 4, "place": {"type": "Point", "coordinates": [0, 91]}}',
             'place has to be a point, such as {"type": "Point", "coordinates": [8.5, 47.4]}',
@@ -168,7 +188,10 @@ def test_files_that_belong_to_nothing(tmp_path: Path) -> None:
     error = refusal(tmp_path)
     assert error.what.startswith("Tikcet.jsonl belongs to no object type")
     assert error.fix == 'Did you mean "Ticket"?'
-    (tmp_path / "data" / "ontology" / "schema.toml").unlink()
+    folder = tmp_path / "data" / "ontology"
+    (folder / "Tikcet.jsonl").rename(folder / "Ticket.json")
+    assert refusal(tmp_path).what == "Ticket.json is not read: cm reads Ticket.jsonl"
+    (folder / "schema.toml").unlink()
     assert refusal(tmp_path).what == (
         "data/ontology/ has objects, and no schema.toml says of which types they are"
     )

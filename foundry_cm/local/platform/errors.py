@@ -73,6 +73,7 @@ STATUSES = {
     "InvalidRequestBody": 400,
     "InvalidSchema": 400,
     "InvalidSortOrder": 400,
+    "InvalidSortType": 400,
     "InvalidTransactionType": 400,
     "LinkAlreadyExists": 409,
     "LinkTypeNotFound": 404,

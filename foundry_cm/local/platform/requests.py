@@ -53,7 +53,7 @@ def page_of(
         raise ApiError("InvalidPageSize", pageSize=size)
     start = _number(asked, "pageToken", 0, "InvalidPageToken")
     if start < 0:
-        raise ApiError("InvalidPageToken", parameter="pageToken", value=str(start))
+        raise ApiError("InvalidPageToken", pageToken=str(start))
     size = min(size, largest)
     body: dict[str, Any] = {"data": list(items[start : start + size])}
     if start + size < len(items):
@@ -73,7 +73,7 @@ def _number(asked: Mapping[str, Any], name: str, default: int, error: str) -> in
     try:
         return int(text)
     except (ValueError, TypeError):
-        raise ApiError(error, parameter=name, value=str(text)) from None
+        raise ApiError(error, status=None, headers=None, **{name: str(text)}) from None
 
 
 async def receive(request: web.Request, target: Path) -> int:

@@ -124,7 +124,7 @@ async def paging(request: web.Request) -> web.Response:
         raise ApiError("Default:InvalidArgument", status=400)
     token = str(body.get("pageToken", "0"))
     if not token.isdecimal():
-        raise ApiError("InvalidPageToken", parameter="pageToken", value=token)
+        raise ApiError("InvalidPageToken", pageToken=token)
     start = int(token)
     items = media_set.latest()
     page = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +27,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Grouping:
-    """One clause of `groupBy`; `most` is how many of its groups are given."""
+    """One clause of `groupBy`.
+
+    `most` is how many of its groups are given; None where too many are refused instead.
+    """
 
     field: str
     groups: Groups
@@ -61,11 +65,12 @@ def aggregate(
         if by[0].has_null:
             raise ApiError("InvalidAggregationOrderingWithNullValues")
     members, shown = _grouped(objects, by)
-    if len(members) > MOST_GROUPS and not any(each.most for each in by):
-        raise ApiError(
-            "AggregationGroupCountExceededLimit", groupsCount=len(members), groupsLimit=MOST_GROUPS
-        )
     excluded = _exclude(members, by)
+    limit = max(MOST_GROUPS, *(each.most or 0 for each in by), 0)
+    if len(members) > limit:
+        raise ApiError(
+            "AggregationGroupCountExceededLimit", groupsCount=len(members), groupsLimit=limit
+        )
     if excluded and asked.get("accuracy") == "REQUIRE_ACCURATE":
         raise ApiError("AggregationAccuracyNotSupported")
     rows = [
@@ -105,10 +110,16 @@ def _grouped(
 
 
 def _exclude(members: dict[tuple[Any, ...], list[Properties]], by: list[Grouping]) -> int:
-    """Leave out what is beyond the most groups of a clause; gives how many objects that costs."""
+    """Leave out what is beyond the most groups of a clause; gives how many objects that costs.
+
+    The groups with the most objects stay, whatever the other clauses make of these.
+    """
     excluded = 0
     for place, each in enumerate(by):
-        kept = list(dict.fromkeys(keys[place] for keys in members))[: each.most or MOST_GROUPS]
+        sizes: Counter[Any] = Counter()
+        for keys, found in members.items():
+            sizes[keys[place]] += len(found)
+        kept = {key for key, _ in sizes.most_common(each.most)}
         for keys in [keys for keys in members if keys[place] not in kept]:
             excluded += len(members.pop(keys))
     return excluded
@@ -221,12 +232,21 @@ def _exact(field: str, of: ValueType, clause: dict[str, Any]) -> Grouping:
         raise ApiError("InvalidRequestBody")
     if of.is_list or of.name == "geopoint":
         raise ApiError("InvalidPropertyType", propertyBaseType=of.api_name, property=field)
-    absent = [(None, default)] if default is not None or with_null else []
+    absent = [_default(of, default)] if default is not None or with_null else []
 
     def groups(found: Properties) -> list[tuple[Any, Any]]:
         return [(found[field], render(of, found[field]))] if field in found else absent
 
-    return Grouping(field, groups, most, with_null)
+    return Grouping(field, groups, most or MOST_GROUPS, with_null)
+
+
+def _default(of: ValueType, default: Any) -> tuple[Any, Any]:
+    """The group of objects without a value: that of the default, if it is a value of the type."""
+    try:
+        value = parse(of, default, as_text=True)
+    except ValueError:
+        return None, default
+    return value, render(of, value)
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -21,6 +21,7 @@ from foundry_cm.local.platform.ontologies.schema import (
 )
 from foundry_cm.local.platform.ontologies.values import ValueType, parse
 from foundry_cm.module.files import read_inside
+from foundry_cm.module.places import each_key_once
 
 Properties = dict[str, Any]
 Objects = dict[Any, Properties]
@@ -29,6 +30,7 @@ Pairs = dict[tuple[Any, Any], None]
 """The links of a type, each by the primary keys of its two ends; in the order of the file."""
 
 SUFFIX = ".jsonl"
+_ONE_EACH = "Write one object in each line, and no list around them."
 
 
 def objects_file(root: Path, name: str) -> Path:
@@ -43,12 +45,17 @@ def links_file(root: Path, side: LinkSide) -> Path:
 
 def check_files(root: Path, schema: Schema | None) -> None:
     """Raise the `CmError` of a file that belongs to no type."""
-    found = [path for path in sorted((root / FOLDER).glob(f"*{SUFFIX}")) if path.is_file()]
+    there = [path for path in sorted((root / FOLDER).glob("*")) if path.is_file()]
+    found = [path for path in there if path.suffix == SUFFIX]
     if schema is None:
         if found:
             raise no_schema(root)
         return
     known = {*schema.objects, *(f"{side.of}.{side.link}" for side in schema.joined)}
+    for path in there:
+        if path.stem in known and path.suffix != SUFFIX:
+            what = f"{path.name} is not read: cm reads {path.stem}{SUFFIX}"
+            raise _wrong(what, str(path), "Write one JSON object in each line of that file.")
     for path in found:
         if path.stem not in known:
             raise CmError(
@@ -63,6 +70,7 @@ def check_files(root: Path, schema: Schema | None) -> None:
 def read_objects(root: Path, kind: ObjectType) -> Objects:
     """The objects of a type; raises `CmError` with the line of one that does not fit."""
     path, objects = objects_file(root, kind.name), Objects()
+    places: dict[Any, str] = {}
     for where, line in _lines(root, path):
         found = properties(kind, line, where)
         key = found.get(kind.primary_key)
@@ -70,8 +78,10 @@ def read_objects(root: Path, kind: ObjectType) -> Objects:
             fix = f'Write, for example: "{kind.primary_key}": ...'
             raise _wrong(f"{kind.primary_key}, the primary key, is missing", where, fix)
         if key in objects:
-            raise _wrong(f"There is another {kind.name} with that primary key", where)
-        objects[key] = found
+            first = places[key].rpartition(":")[2]
+            what = f"There is another {kind.name} with that primary key, in line {first}"
+            raise _wrong(what, where)
+        objects[key], places[key] = found, where
     return objects
 
 
@@ -121,11 +131,17 @@ def _lines(root: Path, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         where = f"{path}:{number}"
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            raise _wrong("That line is no JSON", where) from None
+            line = json.loads(text, object_pairs_hook=each_key_once)
+        except json.JSONDecodeError as error:
+            why = f"{error.msg}, at character {error.pos + 1}"
+            fix = _ONE_EACH if text.lstrip()[0] in "[]" else None
+            raise _wrong(f"That line is not JSON: {why}", where, fix) from None
+        except ValueError as error:
+            raise _wrong(f"That line is not JSON: {error}", where) from None
+        except RecursionError:
+            raise _wrong("That line is not JSON: it is nested too deeply", where) from None
         if not isinstance(line, dict):
-            raise _wrong("That line is no JSON object", where, "Write one object in each line.")
+            raise _wrong("That line is no JSON object", where, _ONE_EACH)
         yield where, line
 
 

@@ -18,7 +18,7 @@ DEPTH = 3
 """Queries can be at most so many levels deep."""
 
 _COMPARED = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
-# What stands between terms; a term of periods alone is none.
+# What stands between terms. A period inside one is a part of it ("3.5"), and none at its ends.
 _BETWEEN = re.compile(r"[\s?!,:;\-\[\](){}'\"~]+")
 _TERMS = ("containsAllTerms", "containsAnyTerm")
 _IN_ORDER = (
@@ -94,7 +94,7 @@ def _test_of_property(kind: ObjectType, field: str, query: dict[str, Any]) -> Te
     if name == "in" and _is_plain(of):
         if not isinstance(value, list):
             raise _wrong_value(of.api_name, name, value, field)
-        every = [_parsed(of, name, each, field) for each in value]
+        every = {_parsed(of, name, each, field) for each in value}
         # An empty list lets every object pass.
         return lambda found: not every or (field in found and found[field] in every)
     if name in _COMPARED and not of.is_list and of.name in ("string", *NUMBERS, *TIMES):
@@ -137,8 +137,8 @@ def _wrong_value(expected: str, name: str, value: Any, field: str) -> ApiError:
 
 def terms(text: str) -> list[str]:
     """The terms of a text, in lower case."""
-    found = _BETWEEN.split(text.lower())
-    return [term for term in found if term.strip(".")]
+    found = (term.strip(".") for term in _BETWEEN.split(text.lower()))
+    return [term for term in found if term]
 
 
 def _match(name: str, value: str, *, fuzzy: bool) -> Callable[[str], bool]:

@@ -197,8 +197,10 @@ def order_by(request: web.Request) -> list[tuple[str, bool]]:
     for each in filter(None, request.query.get("orderBy", "").split(",")):
         name, _, direction = each.partition(":")
         prefix, _, name = name.partition(".")
-        if prefix not in ("p", "properties") or not name:
+        if not name:
             raise ApiError("InvalidFields", properties=[each])
+        if prefix not in ("p", "properties"):
+            raise ApiError("InvalidSortType", invalidSortType=prefix)
         fields.append((name, ascending(direction)))
     return fields
 

@@ -305,8 +305,12 @@ class _Reader:
         else:
             holder = edit.modify if edit.modify is not None else edit.delete
             edited = self._held(place.below(edit.verb), str(holder), parameters)
+        seen = set()
         for key, name in edit.written:
             at = place.below(key, name)
+            if name in seen:
+                raise at.error(f"{name} is written twice", "Keep one of the two.", CODE)
+            seen.add(name)
             _check_known(at, name, edited.properties, f"property of {edited.name}")
             if edit.modify is not None and name == edited.primary_key:
                 raise at.error("A primary key cannot be modified", code=CODE)

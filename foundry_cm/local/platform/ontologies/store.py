@@ -97,8 +97,11 @@ class Ontology:
 
     def objects(self, kind: ObjectType) -> Objects:
         """Every object of a type, edited as it is now."""
-        found = dict(_told(self.readers[kind.name]))
-        for key, edited in self.edits.objects[kind.name].items():
+        told, edits = _told(self.readers[kind.name]), self.edits.objects[kind.name]
+        if not edits:
+            return told
+        found = dict(told)
+        for key, edited in edits.items():
             if edited is None:
                 found.pop(key, None)
             else:

@@ -23,7 +23,10 @@ KEYS = ("string", "boolean", *BITS, *TIMES)
 """The types that a primary key may have."""
 
 _LIST = re.compile(r"list\[(.*)\]")
+# As JSON writes numbers, and ISO 8601 moments: Python's own readers take more.
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _SAID = {
     "string": "text",
     "boolean": "true or false",
@@ -92,8 +95,10 @@ def render(kind: ValueType, value: Any) -> Any:
     """A value as the API writes it."""
     if kind.is_list:
         return [render(kind.item, each) for each in value]
-    if kind.name in ("long", "decimal"):
+    if kind.name == "long":
         return str(value)
+    if kind.name == "decimal":
+        return f"{value:f}"
     if kind.name == "date":
         return value.isoformat()
     if kind.name == "timestamp":
@@ -140,6 +145,8 @@ def _real(_: str, value: Any) -> float:
 def _decimal(_: str, value: Any) -> Decimal:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise ValueError
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError
     try:
         number = Decimal(str(value))
     except InvalidOperation:
@@ -157,11 +164,9 @@ def _date(_: str, value: Any) -> date:
 
 
 def _timestamp(_: str, value: Any) -> datetime:
-    if not isinstance(value, str) or "T" not in value:
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
         raise ValueError
     moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError
     try:
         return moment.astimezone(UTC)
     except OverflowError:
@@ -184,6 +189,10 @@ def _read_boolean(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
+def _read_real(text: str) -> Any:
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
 def _read_whole(text: str) -> Any:
     return int(text) if _WHOLE.fullmatch(text) else text
 
@@ -201,5 +210,5 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "boolean": _read_boolean,
     **dict.fromkeys(BITS, _read_whole),
-    **dict.fromkeys(REALS, float),
+    **dict.fromkeys(REALS, _read_real),
 }
