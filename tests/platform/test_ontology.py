@@ -320,8 +320,8 @@ def test_the_largest_groups_stay_where_there_are_too_many() -> None:
     found = aggregate(kind, many, asked)
     assert (len(found["data"]), found["excludedItems"]) == (MOST_GROUPS, 5)
     assert found["accuracy"] == "APPROXIMATE"
+    fixed = {"type": "fixedWidth", "field": "n", "fixedWidth": 1}
     with pytest.raises(ApiError, match="AggregationGroupCountExceededLimit"):
-        fixed = {"type": "fixedWidth", "field": "n", "fixedWidth": 1}
         aggregate(kind, many, asked | {"groupBy": [fixed]})
     # 0 has the most objects of all, though no pair with it is the largest.
     few = [{"id": n, "n": n % 4, "m": 0} for n in range(6)]
