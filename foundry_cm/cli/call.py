@@ -20,6 +20,7 @@ from foundry_cm.cli.console import (
     label,
     milliseconds,
     say,
+    say_actions,
     say_next,
     show_error,
     show_item,
@@ -259,6 +260,8 @@ async def _start_and_call(start: session.Start, asked: Asked) -> int:
             return Outcome(result.seconds * 1000, result.value, bool(printed))
 
         failed = await _repeat(asked, once)
+        if foundry.registry and (ontology := foundry.registry.ontology):
+            say_actions(ontology.edits.applied)
     say(f"The module took {milliseconds(ready)} to start", "green")
     say_next("cm serve", "keeps the module running between calls")
     return failed

@@ -89,6 +89,13 @@ def say(text: str, style: str | None = None) -> None:
     err.print(Text(printable(text), style or ""))
 
 
+def say_actions(count: int) -> None:
+    """Say how many actions a module has applied, and where they are written down; none is no news."""
+    if count:
+        said = "1 action" if count == 1 else f"{count:,} actions"
+        say(f"{said} on the Ontology: outputs/ontology/edits.jsonl", "green")
+
+
 def say_next(command: str, why: str) -> None:
     """Name the next useful command."""
     label("next: ", command, style="bold", text_style="bold cyan", after=f"  {why}")

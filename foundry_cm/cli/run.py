@@ -15,7 +15,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from foundry_cm.cli import terminal
-from foundry_cm.cli.console import err, label, say, say_next, show_error, show_json
+from foundry_cm.cli.console import (
+    err,
+    label,
+    say,
+    say_actions,
+    say_next,
+    show_error,
+    show_json,
+)
 from foundry_cm.cli.debug import Asked, Debug, Debugging, DebugPort, Pdb, Wait
 from foundry_cm.cli.options import Command, Env, Folder, Record, Remote
 from foundry_cm.cli.panel import PANEL_PORT, Watched
@@ -320,9 +328,7 @@ def _show(pipeline: LocalPipeline, folder: Path, format: str, again: str) -> Non
         f"{pipeline.seconds:.1f} s",
         "yellow" if rows["errors"] else "green",
     )
-    if actions:
-        count = "1 action" if actions == 1 else f"{actions:,} actions"
-        say(f"{count} on the Ontology: outputs/ontology/edits.jsonl", "green")
+    say_actions(actions)
     for struck in pipeline.faults.struck:
         say(f"fault {struck}", "yellow")
     for asked in pipeline.faults.idle:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,7 +20,7 @@ from foundry_cm.local.panel.recorder import Recorder
 from foundry_cm.local.platform.access import Tokens
 from foundry_cm.testing import CallFailed, Foundry, Pipeline
 from tests.cli.conftest import cm
-from tests.conftest import Render
+from tests.conftest import REPOSITORY, Render
 from tests.platform.ontology import write_ontology
 
 APP = """
@@ -112,6 +115,30 @@ def test_module_looks_up_an_object_and_applies_an_action(module: Path) -> None:
     # What a run has edited is not there in the next one.
     with Foundry(module, [sys.executable, "src/app.py"]) as foundry:
         assert status(foundry) == ["open", "open", "closed"]
+
+
+def test_the_page_of_the_ontology_runs_as_it_is_written(module: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(module, tmp_path / "module", ignore=lambda *_: ["data", "outputs"])
+    page = (REPOSITORY / "docs/ontology.md").read_text(encoding="utf-8")
+    schema, tickets, people, app, test = re.findall(r"```\w+\n(.*?)```", page, re.DOTALL)
+    (folder / "src/app.py").write_text(app)
+    write_ontology(
+        folder,
+        {
+            "schema.toml": schema,
+            "Ticket.jsonl": tickets,
+            "Person.jsonl": people,
+            "Ticket.watchers.jsonl": "",
+        },
+    )
+    names: dict[str, Any] = {}
+    exec(test, names)
+    with Foundry(folder, [sys.executable, "src/app.py"]) as foundry:
+        names["test_closing_a_ticket"](foundry)
+        assert status(foundry) == ["open", "open"]
+    done = cm(folder, "call", "close", "--json", '{"ticket": 1}')
+    assert json.loads(done.stdout) == {"subject": "Printer on fire"}
+    assert "1 action on the Ontology: outputs/ontology/edits.jsonl" in done.stderr
 
 
 def test_nothing_of_objects_or_tokens_is_printed(
