@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
+from foundry_cm.module.logins import hidden
 
 HOSTNAME, TOKEN = "FOUNDRY_HOSTNAME", "FOUNDRY_TOKEN"
 # By these the official client is told which authorities it trusts, the first of them first.
@@ -93,7 +94,7 @@ class Person:
     def unreachable(self, why: str) -> CmError:
         """The failure to reach the host at all."""
         fix = "Check the host, and the way to it (a proxy, a VPN)."
-        if "CERTIFICATE_VERIFY_FAILED" in why:
+        if "issuer" in why or "self-signed" in why:
             fix = (
                 f"Name the file with the CA of your company: export {AUTHORITIES[0]}=company-ca.pem"
             )
@@ -102,8 +103,8 @@ class Person:
         )
 
     def hidden(self, text: str) -> str:
-        """A text from elsewhere, without the token in it."""
-        return text.replace(self.token, "***")
+        """A text from elsewhere, without the token and without the login of a proxy."""
+        return hidden(text.replace(self.token, "***"))
 
 
 def _are(names: list[str]) -> str:

@@ -129,9 +129,13 @@ def _transport_errors(host: str | None) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as error:
+        reason = _reason(error)
+        unknown = "issuer" in reason or "self-signed" in reason
         raise WeightsError(
-            f"the certificate of {host} is not trusted ({_reason(error)})",
-            "name a file with its CA in REQUESTS_CA_BUNDLE or SSL_CERT_FILE",
+            f"the certificate of {host} is not trusted ({reason})",
+            "name a file with its CA in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
+            if unknown
+            else "ask the owner of that server, or choose another origin",
         ) from None
     except requests.exceptions.ProxyError as error:
         raise TransientError(

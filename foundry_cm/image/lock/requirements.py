@@ -13,6 +13,7 @@ from pathlib import Path
 
 from foundry_cm.errors import USAGE, CmError
 from foundry_cm.module.files import read_inside
+from foundry_cm.module.logins import LOGIN
 from foundry_cm.module.requirement_lines import statements
 
 MAIN = "requirements.txt"
@@ -31,7 +32,6 @@ _SHORT = re.compile(r"^(-[ifrce])(?=[^\s=-])")
 _INCLUDES = ("--requirement", "--constraint")
 # What pip has to be told again, when it installs what was resolved with it.
 _SOURCES = ("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host")
-_CREDENTIAL = re.compile(r"://([^/\s@]+)@")
 _VARIABLES = re.compile(r"(\$\{[A-Z0-9_]+\}|git|:)+")
 
 
@@ -110,12 +110,7 @@ class Requirements:
 
 def credential(text: str) -> bool:
     """Whether a text holds a name or a password in an address; a variable in its place is none."""
-    return any(not _VARIABLES.fullmatch(found) for found in _CREDENTIAL.findall(text))
-
-
-def hidden(text: str) -> str:
-    """A text without what stands before the @ of its addresses."""
-    return _CREDENTIAL.sub("://***@", text)
+    return any(not _VARIABLES.fullmatch(found) for found in LOGIN.findall(text))
 
 
 def _read(folder: Path, name: str, seen: set[str]) -> Iterator[Line]:

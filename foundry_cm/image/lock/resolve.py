@@ -14,7 +14,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from foundry_cm.errors import CmError
-from foundry_cm.image.lock.requirements import MAIN, TORCH, Requirements, hidden
+from foundry_cm.image.lock.requirements import MAIN, TORCH, Requirements
+from foundry_cm.module.logins import hidden
 
 # glibc 2.28 or newer: what wheels for linux/amd64 are built for, and less than any base has.
 _PLATFORM = "x86_64-manylinux_2_28"
