@@ -333,7 +333,7 @@ def test_no_engine_says_why_for_each(fake_engine: Callable[[str, str], None]) ->
 
 
 def test_an_unknown_engine_is_corrected() -> None:
-    with pytest.raises(CmError, match='"dokcer" is no container engine') as failure:
+    with pytest.raises(CmError, match='"dokcer" is not a container engine') as failure:
         find_engine("dokcer")
     assert failure.value.fix == 'Did you mean "docker"?'
 

@@ -48,7 +48,7 @@ def modules(render: Render, started_hub: Hub, detector: Path) -> Modules:
             for seed in UNSEEN[:4]:
                 draw(seed)[0].save(folder / f"data/images/{seed}.png")
             pass_on_the_hub(folder)
-            assert "shapes.pt can run code of its author" in pull_weights(folder)
+            assert "shapes.pt can run its author's code" in pull_weights(folder)
             made[strategy] = folder
         return made[strategy]
 
