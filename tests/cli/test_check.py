@@ -172,7 +172,7 @@ def test_check_is_explained(tmp_path: Path) -> None:
         (["--fix", "--format", "json"], "error: --fix has no other format than text\n"),
         (["--container", "parts:1"], "error: --container belongs to --live\n"),
         (["--live", "--engine", "podman"], "error: --engine belongs to --container\n"),
-        (["--live", "--container", "--rm"], 'error: "--rm" is no image\n'),
+        (["--live", "--container", "--rm"], 'error: "--rm" is not an image\n'),
         (["-C", "empty"], "error: There is no module here: no code and no Dockerfile\n"),
     ],
 )
