@@ -136,7 +136,7 @@ def _explain(error: ValidationError, name: str) -> tuple[str, str | None]:
     fields = schema.get("properties", {})
     if error.validator == "required":
         missing = next(field for field in schema["required"] if field not in instance)
-        return f"{path}.{missing} is missing", f"Give it: {_type_name(fields[missing])}."
+        return f"{path}.{missing} is missing", f"Add it. Its type is {_type_name(fields[missing])}."
     if error.validator == "additionalProperties":
         extra = next(field for field in instance if field not in fields)
         return f"{path}.{extra} is not a field of this record", near_miss(extra, fields)
