@@ -68,8 +68,8 @@ def passed_on(asked: Iterable[str], where: str | None = None) -> dict[str, str]:
             raise CmError(
                 f"{name} is your own credential, and cm gives it to no module",
                 where=where,
-                fix="To read data of the real Foundry, use --remote NAME. To pass another value, "
-                "write {name}=VALUE.",
+                fix="To read data of the real Foundry, use --remote NAME. To pass another value, write "
+                f"{name}=VALUE.",
                 exit_code=USAGE,
             )
         if not equals and name not in os.environ:
