@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from foundry_cm.checks.program import Definition, FunctionNode, Program
-from foundry_cm.checks.source import Source, own_nodes
+from foundry_cm.checks.source import Source, bindings, own_nodes
 
 _DEEPEST = 12
 _DTYPES = {
@@ -124,14 +124,18 @@ class Scope:
 
     def _name(self, name: str, depth: int) -> Value | None:
         bound = [
-            pair
+            (target, value, node)
             for node in own_nodes(self.node)
-            for pair in _bindings(node)
-            if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(pair[0]))
+            for target, value in bindings(node)
+            if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(target))
         ]
         if len(bound) > 1:
             return None
-        for target, value, loops in bound:
+        for target, value, node in bound:
+            # What `+=` makes, and what a context manager gives, is not certain.
+            if isinstance(node, ast.AugAssign | ast.AsyncFor | ast.withitem):
+                return None
+            loops = isinstance(node, ast.For | ast.comprehension)
             if isinstance(target, ast.Name):
                 return self.item(value, depth) if loops else self.value(value, depth)
             return self._of_pair(name, target, value, depth) if loops else None
@@ -260,18 +264,3 @@ class Scope:
 
 def _has_axis(call: ast.Call, place: int) -> bool:
     return len(call.args) > place or any(key.arg in ("axis", "keepdims") for key in call.keywords)
-
-
-def _bindings(node: ast.AST) -> list[tuple[ast.expr, ast.expr, bool]]:
-    """What a line binds, to what, and whether it loops over that."""
-    if isinstance(node, ast.Assign):
-        return [(target, node.value, False) for target in node.targets]
-    if isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-        return [(node.target, node.value, False)]
-    if isinstance(node, ast.For | ast.comprehension):
-        return [(node.target, node.iter, True)]
-    if isinstance(node, ast.AugAssign):
-        return [(node.target, node.target, False), (node.target, node.value, False)]
-    if isinstance(node, ast.withitem) and node.optional_vars is not None:
-        return [(node.optional_vars, node.context_expr, False)] * 2
-    return []

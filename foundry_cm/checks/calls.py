@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundry_cm.checks.program import Definition, FunctionNode, Program
-from foundry_cm.checks.source import Source, own_nodes
+from foundry_cm.checks.source import Source, bindings, own_nodes
 
 _DEEPEST = 5
 _CACHES = {
@@ -100,7 +100,7 @@ def _spread(node: FunctionNode, given: frozenset[str], source: Source) -> frozen
 
     A temporary file is another one for each call, as what depends on the event.
     """
-    pairs = [pair for each in own_nodes(node) for pair in _bindings(each)]
+    pairs = [pair for each in own_nodes(node) for pair in bindings(each)]
     fresh = {
         name.id
         for target, value in pairs
@@ -124,17 +124,6 @@ def _spread(node: FunctionNode, given: frozenset[str], source: Source) -> frozen
 
 def _is_temporary(source: Source, node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and source.resolve(node.func).startswith("tempfile.")
-
-
-def _bindings(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    if isinstance(node, ast.Assign):
-        yield from ((target, node.value) for target in node.targets)
-    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
-        yield node.target, node.value
-    elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
-        yield node.target, node.iter
-    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-        yield node.optional_vars, node.context_expr
 
 
 def firsts(function: FunctionNode) -> Iterator[ast.stmt]:
