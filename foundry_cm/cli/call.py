@@ -44,8 +44,7 @@ _SILENT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended: its result, or nothing where that was printed item by item; and its "
-    "time."""
+    """How a call ended: its result, or nothing where that was printed item by item; and its time."""
 
     milliseconds: float
     result: Any = None
@@ -72,8 +71,7 @@ def call(
     event: Annotated[
         Path | None,
         typer.Option(
-            help="A file with the event as JSON; - reads it from standard input. Default: "
-            "events/FUNCTION.json."
+            help="A file with the event as JSON; - reads it from standard input. Default: events/FUNCTION.json."
         ),
     ] = None,
     text: Annotated[

@@ -1,5 +1,4 @@
-"""What `cm serve` and `cm run` do alike for whoever stops inside the module: `--debug` and "
-"`--pdb`."""
+"""What `cm serve` and `cm run` do alike for whoever stops inside the module: `--debug` and `--pdb`."""
 
 from __future__ import annotations
 

@@ -291,8 +291,7 @@ def _show(found: Plan, format: str) -> None:
     if today not in known:
         measured = ", ".join(map(str, sorted(known)))
         say(
-            f"Today's concurrency limit, {today}, was not measured (only {measured}): its calls "
-            f"are taken "
+            f"Today's concurrency limit, {today}, was not measured (only {measured}): its calls are taken "
             f"to last as long as at {found.question.nearest(today)}",
             "yellow",
         )
@@ -343,8 +342,7 @@ def _say_how(rules: Rules, project: Project) -> None:
         )
     else:
         say(
-            f"In the Configure tab: minimum {rules.minimum}, maximum {rules.maximum}, concurrency "
-            f"limit "
+            f"In the Configure tab: minimum {rules.minimum}, maximum {rules.maximum}, concurrency limit "
             f"{rules.concurrency}"
         )
 

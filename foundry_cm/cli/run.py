@@ -241,8 +241,7 @@ async def _ends(pipeline: LocalPipeline, *, silent: bool) -> None:
         if not told and pipeline.silent_seconds >= SILENT_SECONDS:
             told = True
             say(
-                f"The module has called nothing for {SILENT_SECONDS} s. cm run waits until it "
-                f"ends, or "
+                f"The module has called nothing for {SILENT_SECONDS} s. cm run waits until it ends, or "
                 "looks at its inputs again; Ctrl-C ends it.",
                 "yellow",
             )

@@ -74,8 +74,7 @@ def schema(
 
 
 def read_committed(committed: Path) -> list[Any]:
-    """The schemas in a committed file; raises `CmError` where it is none that `--write` has "
-    "written."""
+    """The schemas in a committed file; raises `CmError` where it is none that `--write` has written."""
     if not committed.is_file():
         raise CmError(
             f"There is no {COMMITTED} to compare with",

@@ -89,8 +89,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="'DAYS HOURS ZONE MIN-MAX'",
-            help="For --autoscale: the scheduled override, such as 'mon-fri 08:00-18:00 "
-            "Europe/Berlin 2-6'.",
+            help="For --autoscale: the scheduled override, such as 'mon-fri 08:00-18:00 Europe/Berlin 2-6'.",
             show_default=False,
         ),
     ] = None,
@@ -141,8 +140,7 @@ def serve(
         scaling = _scaling(project, wanted, min_replicas, max_replicas, schedule, time_scale)
     elif autoscale or {min_replicas, max_replicas, schedule, time_scale} != {None}:
         raise CmError(
-            "--min-replicas, --max-replicas, --schedule and --time-scale are for --autoscale, "
-            "which "
+            "--min-replicas, --max-replicas, --schedule and --time-scale are for --autoscale, which "
             "finds the number of --replicas itself",
             exit_code=USAGE,
         )
@@ -172,8 +170,7 @@ def serve(
 def _debugged(
     settings: Settings, asked: Asked, replicas: int | None, container: str | None
 ) -> tuple[Settings, Debugging]:
-    """The settings that run one replica, in which a person may stand at a line for as long as it"
-    " takes."""
+    """The settings that run one replica, in which a person may stand at a line for as long as it takes."""
     if container or (replicas or 1) > 1:
         raise CmError(
             f"{'--container' if container else '--replicas'} does not go with --debug and --pdb",
@@ -245,16 +242,14 @@ async def _serve(
 
 
 async def _drain(foundry: LocalFoundry, stop: asyncio.Event) -> None:
-    """Let the calls that run come to their end; who is told to stop a second time does so at "
-    "once."""
+    """Let the calls that run come to their end; who is told to stop a second time does so at once."""
     running = foundry.running
     if not running:
         say("stopping")
         return
     calls = "1 call is" if running == 1 else f"{running} calls are"
     say(
-        f"stopping once {calls} answered, in {GRACE_SECONDS:g} s at most; a second Ctrl-C stops at"
-        f" once"
+        f"stopping once {calls} answered, in {GRACE_SECONDS:g} s at most; a second Ctrl-C stops at once"
     )
     stop.clear()
     ended = [asyncio.create_task(foundry.drain()), asyncio.create_task(stop.wait())]
@@ -301,8 +296,7 @@ def _show_banner(foundry: LocalFoundry, panel: str) -> None:
 
 
 def _show_data(registry: Registry, everything: str, remote: Mapping[str, str]) -> None:
-    """What the module may read on the platform, and what a call names it by; `remote` is shown "
-    "already."""
+    """What the module may read on the platform, and what a call names it by; `remote` is shown already."""
     if registry.ontology:
         found = registry.ontology.described()
         counts = ", ".join(f"{name} ({count})" for name, count in found["objects"].items())

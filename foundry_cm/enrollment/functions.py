@@ -56,7 +56,7 @@ class Deployed:
         if not isinstance(event, dict):
             raise CmError(
                 f"The event of {function} is not a JSON object, and Foundry takes parameters by "
-                f"name",
+                "name",
                 code="InvalidEvent",
                 exit_code=USAGE,
             )
@@ -106,8 +106,7 @@ class Deployed:
     def _not_there(self, name: str) -> CmError:
         return CmError(
             f'{self.person.host} has no query "{name}", or you have no access to it',
-            fix="Import the function in the module's Functions tab, with an API name, and write "
-            "the name "
+            fix="Import the function in the module's Functions tab, with an API name, and write the name "
             f'into pyproject.toml: [tool.foundry-cm.api-names], FUNCTION = "{name}".',
             code="UnknownFunction",
             exit_code=USAGE,

@@ -39,8 +39,7 @@ class Person:
         if missing:
             raise CmError(
                 f"{purpose} needs {' and '.join(missing)}, which {_are(missing)} not set here",
-                fix=f"export {HOSTNAME}=acme.palantirfoundry.com; read -rs {TOKEN} && export "
-                f"{TOKEN}",
+                fix=f"export {HOSTNAME}=acme.palantirfoundry.com; read -rs {TOKEN} && export {TOKEN}",
                 code="NoToken",
                 exit_code=USAGE,
             )

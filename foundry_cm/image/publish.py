@@ -70,8 +70,7 @@ class Published:
                 opened.write(lines)
         except OSError as error:
             raise CmError(
-                f"{file} cannot be written: {error.strerror}. The image is published: "
-                f"{self.digest}",
+                f"{file} cannot be written: {error.strerror}. The image is published: {self.digest}",
                 where=str(file),
                 code="CannotWrite",
             ) from None

@@ -79,8 +79,7 @@ def missing_trust(registry: str | None, enrollment: str) -> Iterator[CmError]:
         yield CmError(
             f"only pyproject.toml names {host}, and {TOKEN} would be sent there",
             where="environment",
-            fix=f"If it is your Foundry: export {HOSTNAME}={enrollment}, or pass --registry "
-            f"{host}.",
+            fix=f"If it is your Foundry: export {HOSTNAME}={enrollment}, or pass --registry {host}.",
             code="Host",
             exit_code=USAGE,
         )

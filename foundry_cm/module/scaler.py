@@ -111,8 +111,7 @@ class Rules:
         _check_bounds(self.minimum, self.maximum)
         if not 0 <= self.down_threshold <= self.up_threshold <= 1:
             raise CmError(
-                "The thresholds are between 0 and 1, and that for scaling down is not the higher "
-                "one",
+                "The thresholds are between 0 and 1, and that for scaling down is not the higher one",
                 exit_code=USAGE,
             )
         if self.up_seconds > self.down_seconds:

@@ -65,8 +65,7 @@ def _unsendable(
     if match := _NAMED.search(what):
         return what, f"Return plain Python values: make one of each {match['type']} in the result."
     advice = (
-        "Return plain Python values: text, numbers, booleans, None, and lists, dicts and "
-        "dataclasses of "
+        "Return plain Python values: text, numbers, booleans, None, and lists, dicts and dataclasses of "
         "them. Something in the result is none of these, or holds itself."
     )
     if handler and (package := handler.imports("numpy", "torch", "pandas")):
@@ -90,8 +89,7 @@ def not_ready(
     return CmError(
         f"The module did not ask for work within {limit:g} s"
         + ("; it printed last:" if last else " and printed nothing"),
-        fix="No file here imports compute_modules: the last line of the module has to start the "
-        "SDK, "
+        fix="No file here imports compute_modules: the last line of the module has to start the SDK, "
         "start_compute_module()."
         if never
         else None,
@@ -129,8 +127,7 @@ def timed_out(
     if threads:
         plural = "s" if threads > 1 else ""
         fix = (
-            f"The module had {threads} thread{plural} of its own when the SDK forked its pool, and "
-            f"the "
+            f"The module had {threads} thread{plural} of its own when the SDK forked its pool, and the "
             f"workers have none of them: if {name} needs them, as a loaded model does, {pool}"
         )
     return CmError(

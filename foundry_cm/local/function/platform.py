@@ -28,8 +28,8 @@ def platform_of(
         raise CmError(
             "The module has no application permissions, so it cannot read the platform",
             where="--remote",
-            fix='Leave --remote out, or give the module the permissions: permissions = "application" in '
-            "[tool.foundry-cm].",
+            fix="Leave --remote out, or give the module the permissions: permissions = "
+            '"application" in [tool.foundry-cm].',
             exit_code=USAGE,
         )
     if settings.application:
